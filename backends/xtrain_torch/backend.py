@@ -1,0 +1,93 @@
+"""PyTorch on one device: what it needs, what it finds, and the builders of the other four parts."""
+
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from xtrain.errors import BackendError
+from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Probe, Split
+from xtrain_torch import terms
+
+if TYPE_CHECKING:
+    from xtrain_torch.dataset import TorchDataset
+    from xtrain_torch.loop import TorchLoop
+    from xtrain_torch.model import TorchModel
+    from xtrain_torch.optimizer import TorchOptimizer
+
+
+class TorchBackend:
+    """Builds everything lazily: no method but `probe` and the builders imports torch."""
+
+    name = "torch"
+    framework = "torch"
+    install = "pip install 'xtrain[torch]'"
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        self.device = device
+        self._threads = threads
+
+    def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
+        """Thread count for OpenMP; workspaces that make cuBLAS repeatable."""
+        settings = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        return settings | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+
+    def probe(self) -> Probe:
+        """Version and devices, or why torch can't be imported."""
+        try:
+            torch = importlib.import_module("torch")
+        except (ImportError, OSError) as error:
+            return Probe(None, problem=str(error))
+        gpus = tuple(f"gpu:{i}" for i in range(torch.cuda.device_count()))
+        return Probe(importlib.metadata.version("torch"), devices=("cpu", *gpus), modes=("eager",))
+
+    def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
+        """What each key becomes in torch's own terms."""
+        return terms.explain(model, loss, optimizer)
+
+    def dataset(self, split: Split) -> "TorchDataset":
+        """Batches as torch tensors on the device."""
+        from xtrain_torch.dataset import TorchDataset  # noqa: PLC0415
+
+        return TorchDataset(split, self._open())
+
+    def model(self, spec: ModelSpec) -> "TorchModel":
+        """An nn.Module on the device."""
+        from xtrain_torch.model import TorchModel  # noqa: PLC0415
+
+        return TorchModel(spec, self._open())
+
+    def optimizer(self, spec: OptimizerSpec, model: "TorchModel") -> "TorchOptimizer":
+        """A torch.optim optimizer over the model's parameters."""
+        from xtrain_torch.optimizer import TorchOptimizer  # noqa: PLC0415
+
+        return TorchOptimizer(spec, model)
+
+    def loop(self, model: "TorchModel", loss: LossSpec, optimizer: "TorchOptimizer") -> "TorchLoop":
+        """Eager steps."""
+        from xtrain_torch.loop import TorchLoop  # noqa: PLC0415
+
+        return TorchLoop(model, loss, optimizer)
+
+    def _open(self) -> str:
+        """Resolve the device and return torch's name for it."""
+        import torch  # noqa: PLC0415
+
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions, and not the same numbers
+        torch.backends.cudnn.deterministic = True
+        found = torch.cuda.device_count()
+        kind, _, index = self.device.partition(":")
+        if kind == "auto":
+            kind = "gpu" if found else "cpu"
+        if kind == "gpu" and int(index or 0) < found:
+            self.device = f"gpu:{int(index or 0)}"
+            return f"cuda:{int(index or 0)}"
+        if kind != "cpu" or index:
+            devices = ["cpu", *(f"gpu:{i}" for i in range(found))]
+            raise BackendError(
+                f"backend torch has no device {self.device!r}", remedy=f"devices here: {', '.join(devices)}"
+            )
+        self.device = "cpu"
+        return "cpu"

@@ -1,0 +1,180 @@
+"""The lowering table: one function for each layer of the vocabulary."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from xtrain.errors import UnsupportedError
+from xtrain.spec import ModelSpec, Node
+from xtrain.spec import layers as spec
+from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
+
+
+def conv2d(node: Node, layer: spec.Conv2d) -> nn.Module:
+    """nn.Conv2d."""
+    channels = node.input_shape[0]
+    size, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    return nn.Conv2d(channels, layer.out_channels, size, stride, padding, bias=layer.bias)
+
+
+def linear(node: Node, layer: spec.Linear) -> nn.Module:
+    """nn.Linear."""
+    return nn.Linear(node.input_shape[0], layer.out_features, bias=layer.bias)
+
+
+def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Module:
+    """nn.BatchNorm2d."""
+    return nn.BatchNorm2d(node.input_shape[0], eps=layer.eps, momentum=layer.momentum)
+
+
+def relu(node: Node, layer: spec.ReLU) -> nn.Module:
+    """nn.ReLU."""
+    return nn.ReLU()
+
+
+def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Module:
+    """nn.MaxPool2d."""
+    return nn.MaxPool2d(layer.kernel_size, layer.step, layer.padding)
+
+
+def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Module:
+    """nn.AvgPool2d."""
+    return nn.AvgPool2d(layer.kernel_size, layer.step, layer.padding)
+
+
+def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> nn.Module:
+    """nn.AdaptiveAvgPool2d."""
+    return nn.AdaptiveAvgPool2d(layer.output_size)
+
+
+def flatten(node: Node, layer: spec.Flatten) -> nn.Module:
+    """nn.Flatten."""
+    return nn.Flatten()
+
+
+def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
+    """Dropout whose mask comes from the plan."""
+    return Dropout(layer.p)
+
+
+def residual(node: Node, layer: spec.Residual) -> nn.Module:
+    """body(x) + shortcut(x)."""
+    return Residual(node)
+
+
+TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Module]] = {
+    spec.Conv2d: conv2d,
+    spec.Linear: linear,
+    spec.BatchNorm2d: batch_norm2d,
+    spec.ReLU: relu,
+    spec.MaxPool2d: max_pool2d,
+    spec.AvgPool2d: avg_pool2d,
+    spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
+    spec.Flatten: flatten,
+    spec.Dropout: dropout,
+    spec.Residual: residual,
+}
+
+
+def lower(node: Node) -> nn.Module:
+    """The module for one layer in its place."""
+    kind = type(node.layer)
+    if kind not in TABLE:
+        raise UnsupportedError(f"backend torch has no lowering for layer {node.path} ({kind.__name__})")
+    return TABLE[kind](node, node.layer)
+
+
+class Chain(nn.Module):
+    """Layers one after the other, each registered under its canonical name."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        super().__init__()
+        self._chain = [attach(self, node, prefix="") for node in model.nodes]
+        for place, path in enumerate(model.dropouts):
+            cast(Dropout, self.get_submodule(path)).place = place
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
+        return run(self._chain, x, noise)
+
+
+class Residual(nn.Module):
+    """body(x) + shortcut(x); an empty shortcut is the identity."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        prefix = f"{node.path}."
+        self._body = [attach(self, part, prefix) for part in node.body]
+        self._shortcut = [attach(self, part, prefix) for part in node.shortcut]
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Outputs of the body's shape."""
+        return run(self._body, x, noise) + run(self._shortcut, x, noise)
+
+
+class Dropout(nn.Module):
+    """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
+
+    place: int  # among the model's dropout layers, set by the chain
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """In evaluation mode, or without noise, the identity."""
+        if not self.training or noise is None:
+            return x
+        first = noise[0] * math.prod(x.shape[1:])
+        elements = torch.arange(x.numel(), dtype=torch.int32, device=x.device) + first
+        hashed = mix(mix(elements) ^ noise[1 + self.place])
+        kept = _shift(hashed, 8) >= threshold(self.p)
+        return x * (kept.view(x.shape).to(x.dtype) * (1 / (1 - self.p)))
+
+
+def mix(x: Tensor) -> Tensor:
+    """`xtrain.spec.dropout.mix` on int32, whose products wrap around as unsigned ones do."""
+    x = x ^ _shift(x, SHIFTS[0])
+    x = x * _signed(MULTIPLIERS[0])
+    x = x ^ _shift(x, SHIFTS[1])
+    x = x * _signed(MULTIPLIERS[1])
+    return x ^ _shift(x, SHIFTS[2])
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical shift right: int32's own drags the sign along."""
+    return (x >> bits) & ((1 << (32 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    """The int32 with the same bits as an unsigned word."""
+    return word - (1 << 32) if word >= 1 << 31 else word
+
+
+def noise_tensor(keys: Sequence[int], first_row: int, device: str) -> Tensor | None:
+    """int32 [1 + dropouts]: the place of the first row in the whole batch, then a key for each layer."""
+    if not keys:
+        return None
+    return torch.tensor([first_row, *map(_signed, keys)], dtype=torch.int32, device=device)
+
+
+def attach(parent: nn.Module, node: Node, prefix: str) -> nn.Module:
+    """Lower a node and register it below `parent`; a dot in its name makes a container."""
+    module = lower(node)
+    *containers, name = node.path.removeprefix(prefix).split(".")
+    for container in containers:
+        if container not in dict(parent.named_children()):
+            parent.add_module(container, nn.Module())
+        parent = parent.get_submodule(container)
+    parent.add_module(name, module)
+    return module
+
+
+def run(layers: Sequence[nn.Module], x: Tensor, noise: Tensor | None) -> Tensor:
+    """Pass x through the layers; those that draw get the noise as well."""
+    for layer in layers:
+        x = layer(x, noise) if isinstance(layer, Dropout | Residual) else layer(x)
+    return x

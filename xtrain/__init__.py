@@ -1,0 +1,1 @@
+"""One recipe, every deep-learning framework, the same numbers."""

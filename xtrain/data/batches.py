@@ -1,0 +1,93 @@
+"""Batches in NumPy: gather, augment and normalise whole batches, ahead of their use.
+
+Every backend makes its batches here (or with operations that give the same bits), so batches are equal
+to the bit under all of them.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.data.augment import apply
+from xtrain.spec import Draws, Split
+
+T = TypeVar("T")
+Pair = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+_ALIGNMENT = 64  # a cache line; vector kernels round differently on unaligned buffers
+
+
+def normalization_table(mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
+    """float32 [C, 256]: `(v / 255 - mean) / std`, each operation rounded to float32 as torchvision does."""
+    pixels = np.arange(256, dtype=np.float32) / np.float32(255)
+    columns = (np.asarray(values, dtype=np.float32)[:, None] for values in (mean, std))
+    mean_column, std_column = columns
+    return (pixels[None, :] - mean_column) / std_column
+
+
+def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:
+    """An uninitialised array whose data starts on a 64-byte boundary."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def assemble(split: Split, draws: Draws) -> Iterator[Pair]:
+    """Images float32 [B, C, H, W] and labels int64 [B] of each batch, normalised, in fresh aligned arrays."""
+    for indices in draws.batches:
+        pixels = split.images[indices]
+        for step, words in zip(split.augment, draws.augment, strict=False):
+            pixels = apply(step, pixels, words[indices])
+        images = empty(pixels.shape, np.float32)
+        for channel, values in enumerate(split.table):
+            images[:, channel] = values[pixels[:, channel]]
+        labels = empty(indices.shape, np.int64)
+        labels[:] = split.labels[indices]
+        yield images, labels  # type: ignore[misc]  # empty() can't say its dtype
+
+
+def prefetch(source: Iterator[T], depth: int = 2) -> Iterator[T]:
+    """Run an iterator on a thread, at most `depth` items ahead; its errors are raised here.
+
+    Leaving early (a break, an exception, Ctrl-C) stops the thread.
+    """
+    ready: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(more: bool, item: T | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put((more, item), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in source:
+                if not put(True, item):
+                    return
+        except BaseException as error:  # noqa: BLE001 - handed over to the consumer, who raises it
+            put(False, error)
+        else:
+            put(False, None)
+
+    thread = threading.Thread(target=work, name="xtrain-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = ready.get()
+            if not more:
+                if isinstance(item, BaseException):
+                    raise item
+                return
+            yield item  # type: ignore[misc]  # an item of T where `more` is true
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,88 @@
+"""Every random choice of a run, from counters: order, augmentation, dropout keys, initial weights.
+
+Nothing is carried from step to step: any backend, from any step, asks for the choices of that step and
+gets the same ones. Raw Philox words are used, whose stream NumPy promises to keep across versions,
+unlike that of `Generator` methods.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.spec import Augment, Draws, ModelSpec, RandomCrop, RandomHorizontalFlip, State
+
+_WORDS = {RandomCrop: 2, RandomHorizontalFlip: 1}
+
+
+def words(seed: int, purpose: str, count: int, counter: int = 0) -> NDArray[np.uint64]:
+    """`count` random 64-bit words; the same for the same seed, purpose and counter, for ever."""
+    purpose_key = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
+    start = np.array([0, 0, 0, counter], dtype=np.uint64)
+    key = np.array([seed, purpose_key], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=start).random_raw(count)
+
+
+def order(seed: int, epoch: int, samples: int) -> NDArray[np.int64]:
+    """The order in which an epoch (counted from 1) visits the samples."""
+    return np.argsort(words(seed, "order", samples, epoch), kind="stable").astype(np.int64)
+
+
+def train_draws(
+    seed: int,
+    epoch: int,
+    samples: int,
+    batch_size: int,
+    *,
+    drop_last: bool = False,
+    augment: tuple[Augment, ...] = (),
+    skip: int = 0,
+) -> Draws:
+    """The choices of one training epoch (counted from 1), without its first `skip` batches."""
+    indices = order(seed, epoch, samples)
+    batches = _batches(indices, batch_size)
+    if drop_last and len(batches[-1]) < batch_size:
+        batches = batches[:-1]
+    drawn = tuple(
+        words(seed, f"augment/{place}/{step.op}", samples * _WORDS[type(step)], epoch).reshape(samples, -1)
+        for place, step in enumerate(augment)
+    )
+    return Draws(batches[skip:], drawn)
+
+
+def eval_draws(samples: int, batch_size: int) -> Draws:
+    """All samples in their own order."""
+    return Draws(_batches(np.arange(samples, dtype=np.int64), batch_size))
+
+
+def batches_per_epoch(samples: int, batch_size: int, drop_last: bool) -> int:
+    """How many training batches an epoch has."""
+    return samples // batch_size if drop_last else -(-samples // batch_size)
+
+
+def dropout_keys(seed: int, step: int, model: ModelSpec) -> tuple[int, ...]:
+    """One 32-bit key for each dropout layer of the model at a step (counted from 1)."""
+    return tuple(_key32(f"dropout/{seed}/{path}/{step}") for path in model.dropouts)
+
+
+def initial_state(seed: int, model: ModelSpec) -> State:
+    """Initial weights, float32: each tensor has words of its own, so no layer changes another's.
+
+    Uniform values are 24-bit fractions of the interval, computed in float64 and rounded once.
+    """
+    state: State = {}
+    for name, tensor in model.tensors.items():
+        value = np.full(tensor.shape, tensor.fill, dtype=np.float64)
+        if tensor.bound:
+            fraction = (words(seed, f"init/{name}", tensor.size) >> np.uint64(40)).astype(np.float64) / 2**24
+            value += (2 * fraction.reshape(tensor.shape) - 1) * tensor.bound
+        state[name] = value.astype(np.float32)
+    return state
+
+
+def _batches(indices: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], ...]:
+    return tuple(indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
+
+
+def _key32(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")

@@ -1,0 +1,120 @@
+"""The contract: what a backend implements. No tensor of any framework crosses it.
+
+A backend is handed frozen specs and NumPy arrays, and hands back opaque batches and handles, floats
+and NumPy arrays. Shapes: B batch, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.spec import Draws, LossSpec, Metrics, ModelSpec, OptimizerSpec, Probe, Split, State, StepInput
+
+Batch = Any
+Handle = Any
+Array = NDArray[Any]
+
+
+class Dataset(Protocol):
+    """One split, on the device."""
+
+    def __len__(self) -> int:
+        """How many samples it has."""
+
+    def batches(self, draws: Draws) -> Iterator[Batch]:
+        """Native batches in the order of `draws`, assembled ahead of their use."""
+
+    def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Images [B, C, H, W] and labels [B] of a batch, as the device has them."""
+
+
+class Model(Protocol):
+    """A lowered `ModelSpec`."""
+
+    native: Any
+    """The framework's own module (nn.Module, nn.Layer, nn.Cell), parameters under their canonical names."""
+
+    def state(self) -> State:
+        """A copy of every tensor of `ModelSpec.tensors`."""
+
+    def load(self, state: State) -> None:
+        """Take over a state that has exactly the tensors of `ModelSpec.tensors`."""
+
+    def predict(self, images: NDArray[np.float32]) -> Array:
+        """Logits [B, K] in evaluation mode."""
+
+    def trace(
+        self, images: NDArray[np.float32], step: StepInput | None, inputs: Mapping[str, Array] | None = None
+    ) -> State:
+        """Every layer's output by path, in training mode where a step is given.
+
+        A layer that `inputs` has a value for is fed that instead of what came before it. Batch
+        statistics move as in a training step.
+        """
+
+
+class Optimizer(Protocol):
+    """A lowered `OptimizerSpec` over a model's parameters."""
+
+    def step(self, gradients: State, step: StepInput) -> None:
+        """Update the parameters from given gradients, one for each name of `ModelSpec.trainable`."""
+
+    def state(self) -> State:
+        """A copy of `step` (int64, updates made) and each parameter's `name/buffer`.
+
+        Buffers are zeros before the first step.
+        """
+
+    def load(self, state: State) -> None:
+        """Take over what `state` gave, under any backend."""
+
+
+class Loop(Protocol):
+    """Compiled train and eval steps over the other three."""
+
+    def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
+        """One update from the mean loss over all samples of all batches."""
+
+    def eval_step(self, batch: Batch) -> Handle:
+        """Loss and correct predictions in evaluation mode; nothing of the model changes."""
+
+    def read(self, handles: Sequence[Handle]) -> list[Metrics]:
+        """The figures of each step: the only wait for the device."""
+
+    def gradients(self, batch: Batch, step: StepInput) -> State:
+        """Gradient of the mean loss by each parameter, which stay as they are; batch statistics move."""
+
+
+class Backend(Protocol):
+    """A framework on one device. Making one imports no framework; the builders and `probe` do."""
+
+    name: str
+    framework: str
+    """The module whose import loads the framework; empty where there is none."""
+    install: str
+    """The command that installs what the backend needs."""
+    device: str
+    """`cpu`, `gpu:0`, `ascend:0`, ... as asked for; `auto` until a builder has resolved it."""
+
+    def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
+        """Variables that must be set before the framework loads, for this model where it matters."""
+
+    def probe(self) -> Probe:
+        """What is installed and found here."""
+
+    def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
+        """What each layer (`model.conv1`), `loss` and each optimizer key become in the framework's terms."""
+
+    def dataset(self, split: Split) -> Dataset:
+        """Put a split where batches are made from."""
+
+    def model(self, spec: ModelSpec) -> Model:
+        """Lower a model; its weights are undefined until `load`."""
+
+    def optimizer(self, spec: OptimizerSpec, model: Any) -> Optimizer:
+        """Lower an optimizer over a model of this backend."""
+
+    def loop(self, model: Any, loss: LossSpec, optimizer: Any) -> Loop:
+        """Bind a model, a loss and an optimizer, both of this backend, into steps."""

@@ -1,0 +1,29 @@
+"""The one way frozen values are declared: keyword-only, strict, refused at construction."""
+
+from typing import Annotated, TypeVar, cast, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, Field, Strict
+from pydantic.dataclasses import dataclass
+
+CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def frozen(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass whose fields are checked when it is made."""
+    return cast(type[T], dataclass(frozen=True, kw_only=True, config=CONFIG)(cls))
+
+
+Count = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+# TOML has arrays, not tuples: the array itself may be a list, its elements stay strict.
+Counts = Annotated[tuple[Count, ...], Strict(False)]
+Floats = Annotated[tuple[float, ...], Strict(False)]
+
+ValidationError = pydantic.ValidationError

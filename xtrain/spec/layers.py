@@ -1,0 +1,255 @@
+"""The closed vocabulary of layers: each infers its output shape and knows its tensors and multiply-adds.
+
+Shapes leave out the batch axis: an image is `(channels, height, width)`, a vector `(features,)`.
+Semantics and default initial weights are those PyTorch documents for the layer of the same name.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from xtrain.spec.base import Count, Fraction, NonNegativeInt, Positive, frozen
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a model's canonical state; its initial value is `fill + uniform(-bound, bound)`."""
+
+    shape: Shape
+    bound: float = 0.0
+    fill: float = 0.0
+    trainable: bool = True
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+class ShapeError(ValueError):
+    """A layer that can't take the shape it is given."""
+
+
+@frozen
+class Layer:
+    """What every layer has: a name unique among its siblings (given by the model where it is left out)."""
+
+    name: str = ""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for an input of `shape`; `ShapeError` where there is none."""
+        return shape
+
+    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
+        """Parameters and buffers by name, in PyTorch's order and layout."""
+        return {}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds for one sample; as torchinfo counts them, a bias counts as one."""
+        return 0
+
+
+def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ShapeError(f"takes an image (channels, height, width), not {format_shape(shape)}")
+    return shape[0], shape[1], shape[2]
+
+
+def _window(size: int, kernel: int, stride: int, padding: int) -> int:
+    out = (size + 2 * padding - kernel) // stride + 1
+    if size + 2 * padding < kernel:
+        raise ShapeError(f"a window of {kernel} does not fit into {size} pixels with padding {padding}")
+    return out
+
+
+def format_shape(shape: Shape) -> str:
+    """`3x32x32`, as the error messages and tables write a shape."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+@frozen
+class Conv2d(Layer):
+    """2-D cross-correlation with square kernels; weight [out, in, kernel, kernel]."""
+
+    op: Literal["conv2d"] = "conv2d"
+    out_channels: Count
+    kernel_size: Count
+    stride: Count = 1
+    padding: NonNegativeInt = 0
+    bias: bool = True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(out_channels, height, width) after the windows."""
+        _, height, width = _image(self, shape)
+        windows = (_window(n, self.kernel_size, self.stride, self.padding) for n in (height, width))
+        return (self.out_channels, *windows)
+
+    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
+        """Weight and bias, uniform within 1/sqrt(fan_in)."""
+        bound = 1 / math.sqrt(shape[0] * self.kernel_size**2)
+        weight = TensorSpec((self.out_channels, shape[0], self.kernel_size, self.kernel_size), bound)
+        bias = {"bias": TensorSpec((self.out_channels,), bound)} if self.bias else {}
+        return {"weight": weight, **bias}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Every parameter once per output position."""
+        positions = math.prod(self.output_shape(shape)[1:])
+        return positions * sum(tensor.size for tensor in self.tensors(shape).values())
+
+
+@frozen
+class Linear(Layer):
+    """`x @ weight.T + bias`; weight [out, in]."""
+
+    op: Literal["linear"] = "linear"
+    out_features: Count
+    bias: bool = True
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(out_features,)."""
+        if len(shape) != 1:
+            raise ShapeError(f"takes a vector, not {format_shape(shape)}: put a flatten before it")
+        return (self.out_features,)
+
+    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
+        """Weight and bias, uniform within 1/sqrt(fan_in)."""
+        bound = 1 / math.sqrt(shape[0])
+        bias = {"bias": TensorSpec((self.out_features,), bound)} if self.bias else {}
+        return {"weight": TensorSpec((self.out_features, shape[0]), bound), **bias}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Every parameter once."""
+        return sum(tensor.size for tensor in self.tensors(shape).values())
+
+
+@frozen
+class BatchNorm2d(Layer):
+    """Normalises each channel over batch and positions; running statistics as PyTorch keeps them.
+
+    `running = (1 - momentum) * running + momentum * batch`, the running variance unbiased (n / (n - 1)).
+    """
+
+    op: Literal["batch_norm2d"] = "batch_norm2d"
+    eps: Positive = 1e-5
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape it is given."""
+        return _image(self, shape)
+
+    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
+        """Scale 1 and shift 0, running mean 0 and variance 1."""
+        channels = (shape[0],)
+        return {
+            "weight": TensorSpec(channels, fill=1.0),
+            "bias": TensorSpec(channels),
+            "running_mean": TensorSpec(channels, trainable=False),
+            "running_var": TensorSpec(channels, fill=1.0, trainable=False),
+        }
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Scale and shift once per channel, as torchinfo has it."""
+        return 2 * shape[0]
+
+
+@frozen
+class ReLU(Layer):
+    """max(x, 0), with gradient 0 at 0."""
+
+    op: Literal["relu"] = "relu"
+
+
+@frozen
+class _Pool(Layer):
+    kernel_size: Count
+    stride: Count | None = None
+    padding: NonNegativeInt = 0
+
+    @property
+    def step(self) -> int:
+        """The stride in force: `kernel_size` where none is given."""
+        return self.stride or self.kernel_size
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(channels, height, width) after the windows; a last incomplete window is dropped."""
+        channels, height, width = _image(self, shape)
+        if self.padding > self.kernel_size // 2:
+            raise ShapeError(f"padding {self.padding} is more than half of kernel_size {self.kernel_size}")
+        windows = (_window(n, self.kernel_size, self.step, self.padding) for n in (height, width))
+        return (channels, *windows)
+
+
+@frozen
+class MaxPool2d(_Pool):
+    """Largest value of each window; among equals the first, row by row, takes the gradient."""
+
+    op: Literal["max_pool2d"] = "max_pool2d"
+
+
+@frozen
+class AvgPool2d(_Pool):
+    """Mean of each window; padded zeros count."""
+
+    op: Literal["avg_pool2d"] = "avg_pool2d"
+
+
+@frozen
+class AdaptiveAvgPool2d(Layer):
+    """Means over a grid of `output_size` squared cells: floor(i*n/m) up to ceil((i+1)*n/m)."""
+
+    op: Literal["adaptive_avg_pool2d"] = "adaptive_avg_pool2d"
+    output_size: Count = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(channels, output_size, output_size)."""
+        return (_image(self, shape)[0], self.output_size, self.output_size)
+
+
+@frozen
+class Dropout(Layer):
+    """In training, zeroes each element with probability `p` and scales the rest by 1/(1-p)."""
+
+    op: Literal["dropout"] = "dropout"
+    p: Fraction = 0.5
+
+
+@frozen
+class Flatten(Layer):
+    """(channels, height, width) to one vector, channels slowest."""
+
+    op: Literal["flatten"] = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """One axis of all elements."""
+        return (math.prod(shape),)
+
+
+@frozen
+class Residual(Layer):
+    """`body(x) + shortcut(x)`; an empty shortcut is the identity."""
+
+    op: Literal["residual"] = "residual"
+    body: Annotated[tuple["AnyLayer", ...], Strict(False)]
+    shortcut: Annotated[tuple["AnyLayer", ...], Strict(False)] = ()
+
+    # Its shapes and tensors come from its parts, which xtrain.spec.model places one by one.
+
+
+AnyLayer = Annotated[
+    Conv2d
+    | Linear
+    | BatchNorm2d
+    | ReLU
+    | MaxPool2d
+    | AvgPool2d
+    | AdaptiveAvgPool2d
+    | Dropout
+    | Flatten
+    | Residual,
+    Field(discriminator="op"),
+]

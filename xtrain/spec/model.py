@@ -1,0 +1,143 @@
+"""A model: layers in order, placed (named, with their shapes) from an input shape."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from xtrain.spec.layers import Dropout, Layer, Residual, Shape, ShapeError, TensorSpec, format_shape
+
+_SHORT_NAMES = {
+    "conv2d": "conv",
+    "linear": "fc",
+    "batch_norm2d": "bn",
+    "max_pool2d": "pool",
+    "avg_pool2d": "pool",
+    "adaptive_avg_pool2d": "pool",
+    "residual": "block",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer in its place: `path` is its canonical name, shapes leave out the batch axis."""
+
+    path: str
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    body: tuple["Node", ...] = ()
+    shortcut: tuple["Node", ...] = ()
+
+    @property
+    def tensors(self) -> dict[str, TensorSpec]:
+        """This layer's own tensors by canonical name, such as `conv1.weight`."""
+        own = self.layer.tensors(self.input_shape)
+        return {f"{self.path}.{name}": tensor for name, tensor in own.items()}
+
+    def walk(self) -> Iterator["Node"]:
+        """Its parts in the order they run, then itself."""
+        for part in (*self.body, *self.shortcut):
+            yield from part.walk()
+        yield self
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a backend lowers. `ShapeError` names the layer that does not fit.
+
+    Args:
+        name: what the model is called.
+        input_shape: (channels, height, width) of one image.
+        layers: in order; a layer without a name gets one, such as `conv1` or `fc2`.
+
+    """
+
+    name: str
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    nodes: tuple[Node, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ShapeError("a model needs at least one layer")
+        object.__setattr__(self, "nodes", _place(self.layers, self.input_shape, prefix=""))
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the logits of one sample."""
+        return self.nodes[-1].output_shape
+
+    def walk(self) -> Iterator[Node]:
+        """Every layer in the order it runs; the parts of a residual come before it."""
+        for node in self.nodes:
+            yield from node.walk()
+
+    @cached_property
+    def tensors(self) -> dict[str, TensorSpec]:
+        """The canonical state: every parameter and buffer by name, in the order of the layers."""
+        return {name: tensor for node in self.walk() for name, tensor in node.tensors.items()}
+
+    @cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the tensors that an optimizer updates."""
+        return tuple(name for name, tensor in self.tensors.items() if tensor.trainable)
+
+    @cached_property
+    def dropouts(self) -> tuple[str, ...]:
+        """Paths of the dropout layers in the order they run; `StepInput.dropout_keys` follows it."""
+        return tuple(node.path for node in self.walk() if isinstance(node.layer, Dropout))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(self.tensors[name].size for name in self.trainable)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one sample's forward pass."""
+        return sum(node.layer.multiply_adds(node.input_shape) for node in self.walk())
+
+
+def _place(layers: Sequence[Layer], shape: Shape, prefix: str) -> tuple[Node, ...]:
+    nodes = []
+    for layer in _named(layers, prefix):
+        node = _place_one(layer, shape, prefix)
+        nodes.append(node)
+        shape = node.output_shape
+    return tuple(nodes)
+
+
+def _place_one(layer: Layer, shape: Shape, prefix: str) -> Node:
+    path = prefix + layer.name
+    if isinstance(layer, Residual):
+        body = _place(layer.body, shape, prefix=f"{path}.")
+        shortcut = _place(layer.shortcut, shape, prefix=f"{path}.")
+        ends = [part[-1].output_shape if part else shape for part in (body, shortcut)]
+        if ends[0] != ends[1]:
+            raise ShapeError(
+                f"layer {path}: the body gives {format_shape(ends[0])}, the shortcut {format_shape(ends[1])}"
+            )
+        both = [node.path for node in (*body, *shortcut)]
+        if len(set(both)) < len(both):
+            raise ShapeError(f"layer {path}: body and shortcut share a layer name; name their layers")
+        return Node(path, layer, shape, ends[0], body, shortcut)
+    try:
+        return Node(path, layer, shape, layer.output_shape(shape))
+    except ShapeError as error:
+        raise ShapeError(f"layer {path}, given {format_shape(shape)}: {error}") from None
+
+
+def _named(layers: Sequence[Layer], prefix: str) -> list[Layer]:
+    """Give every unnamed layer its kind and number; refuse a name used twice."""
+    counts: Counter[str] = Counter()
+    named = []
+    for layer in layers:
+        op: str = getattr(layer, "op")  # noqa: B009 - every concrete layer has one, the base has not
+        kind = _SHORT_NAMES.get(op, op)
+        counts[kind] += 1
+        named.append(layer if layer.name else replace(layer, name=f"{kind}{counts[kind]}"))
+    repeated = [name for name, count in Counter(layer.name for layer in named).items() if count > 1]
+    if repeated:
+        raise ShapeError(f"two layers are called {prefix}{repeated[0]}")
+    return named

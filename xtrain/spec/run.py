@@ -1,0 +1,113 @@
+"""What flows through a run: splits, draws, step inputs, metrics and what a backend says of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from xtrain.spec.base import Count, NonNegativeInt, frozen
+
+State = dict[str, NDArray[Any]]
+"""Canonical state: arrays by PyTorch's names and layouts; of an optimizer `fc1.weight/exp_avg` and `step`."""
+
+
+@frozen
+class CrossEntropy:
+    """Mean over the batch of logsumexp(logits) - logits[label]."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+LossSpec = CrossEntropy
+
+
+@frozen
+class RandomCrop:
+    """Pads all four sides with zeros (before normalisation) and cuts a square at a drawn place."""
+
+    op: Literal["random_crop"] = "random_crop"
+    size: Count
+    padding: NonNegativeInt = 0
+
+
+@frozen
+class RandomHorizontalFlip:
+    """Mirrors left to right with probability `p`."""
+
+    op: Literal["random_horizontal_flip"] = "random_horizontal_flip"
+    p: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+Augment = Annotated[RandomCrop | RandomHorizontalFlip, Field(discriminator="op")]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split as arrays.
+
+    Args:
+        images: uint8 [N, channels, height, width].
+        labels: int64 [N].
+        table: float32 [channels, 256], the normalised value of each pixel value.
+        augment: what is done to the pixels of a training batch, in order.
+
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    table: NDArray[np.float32]
+    augment: tuple[Augment, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The choices of one pass over a split.
+
+    Args:
+        batches: the samples of each batch, int64 [batch].
+        augment: for each augmentation, uint64 [N, k]: row i belongs to sample i, whatever its batch.
+
+    """
+
+    batches: tuple[NDArray[np.int64], ...]
+    augment: tuple[NDArray[np.uint64], ...] = ()
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What changes from step to step.
+
+    Args:
+        number: the step, counted from 1 over the whole run.
+        lr: learning rate of this step.
+        dropout_keys: one 32-bit key for each dropout layer, in the order of `ModelSpec.dropouts`.
+
+    """
+
+    number: int
+    lr: float
+    dropout_keys: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of one step: sum of the losses, correct predictions, samples. Sums add up where means do not."""
+
+    loss_sum: float
+    correct: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a backend finds on this machine; `problem` says why it can't be used, where it can't."""
+
+    version: str | None
+    devices: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ("float32",)
+    modes: tuple[str, ...] = ()
+    problem: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
