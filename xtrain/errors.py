@@ -3,6 +3,9 @@
 The command line prints `str(error)` and exits with `exit_code`; a traceback appears only under `--debug`.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class XtrainError(Exception):
     """Anything a user can cause. Exit code 1: the run or comparison failed."""
@@ -43,3 +46,11 @@ class CheckpointError(XtrainError):
 
 class NonFiniteError(XtrainError):
     """A loss or weight became infinite or not a number."""
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """`did you mean x? allowed: x, y, z`, without the question where nothing is near."""
+    names = list(allowed)
+    near = difflib.get_close_matches(name, names, n=1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"{question}allowed: {', '.join(names)}"

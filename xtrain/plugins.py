@@ -4,13 +4,16 @@ A package offers a backend by an entry point in the group `xtrain.backends` that
 an `xtrain_backend` hook. Only the metadata is read until a backend is asked for by name.
 """
 
-import difflib
 import importlib.metadata
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
 from typing import cast
 
 import pluggy
 
-from xtrain.errors import BackendError
+from xtrain.errors import BackendError, suggest
 from xtrain.protocols import Backend
 
 GROUP = "xtrain.backends"
@@ -36,9 +39,7 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
     """Make one backend. `BackendError` names what is wrong: unknown, or a plugin that does not load."""
     known = names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise BackendError(f"unknown backend {name!r}", remedy=f"{hint}installed plugins: {', '.join(known)}")
+        raise BackendError(f"unknown backend {name!r}", remedy=suggest(name, known))
     manager = pluggy.PluginManager("xtrain")
     manager.add_hookspecs(Hooks)
     try:
@@ -49,3 +50,43 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
     return cast(Backend, backend)
+
+
+def default() -> tuple[str, str]:
+    """Name of the backend to use where none is asked for, and why it is that one.
+
+    `$XTRAIN_BACKEND`, else the first whose framework is installed, else the one that needs none.
+    """
+    chosen = os.environ.get("XTRAIN_BACKEND")
+    if chosen:
+        return chosen, "$XTRAIN_BACKEND says so"
+    found = [backend for backend in map(load, names()) if installed(backend)]
+    for backend in found:
+        if backend.framework:
+            return backend.name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
+    if found:
+        return found[0].name, "no framework is installed"
+    raise BackendError("no backend is installed", remedy="pip install 'xtrain[all]'")
+
+
+def installed(backend: Backend) -> bool:
+    """True where the backend's framework can be found; it is not imported."""
+    return not backend.framework or importlib.util.find_spec(backend.framework) is not None
+
+
+def require(backend: Backend) -> None:
+    """`BackendError` with the remedy where the backend's framework is not installed."""
+    if not installed(backend):
+        raise BackendError(
+            f"backend {backend.name}: {backend.framework} is not installed", remedy=backend.install
+        )
+
+
+def occupied(backend: Backend, environment: Mapping[str, str]) -> bool:
+    """True where this process can no longer become the backend's.
+
+    Another backend's framework is loaded, or its own is and read other settings than it needs.
+    """
+    loaded = {other.framework for other in map(load, names()) if other.framework in sys.modules}
+    settled = all(os.environ.get(key) == value for key, value in environment.items())
+    return bool(loaded - {backend.framework}) or (backend.framework in loaded and not settled)

@@ -35,10 +35,16 @@ def flipped(step: RandomHorizontalFlip, words: Words) -> NDArray[np.bool_]:
 def _random_crop(step: RandomCrop, pixels: Pixels, words: Words) -> Pixels:
     pad = step.padding
     padded = np.pad(pixels, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (step.size, step.size), axis=(2, 3))
     height, width = pixels.shape[2:]
     tops, lefts = crop_offsets(step, (height, width), words)
-    return windows[np.arange(len(pixels)), :, tops, lefts]
+    within = np.arange(step.size)
+    rows, columns = tops[:, None] + within, lefts[:, None] + within
+    # [B, C, rows, columns]: each image by its own place, all channels alike.
+    image, channel = np.arange(len(pixels)), np.arange(pixels.shape[1])
+    cut: Pixels = padded[
+        image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None, :]
+    ]
+    return cut
 
 
 def _random_horizontal_flip(step: RandomHorizontalFlip, pixels: Pixels, words: Words) -> Pixels:

@@ -26,7 +26,8 @@ def normalization_table(mean: Sequence[float], std: Sequence[float]) -> NDArray[
     pixels = np.arange(256, dtype=np.float32) / np.float32(255)
     columns = (np.asarray(values, dtype=np.float32)[:, None] for values in (mean, std))
     mean_column, std_column = columns
-    return (pixels[None, :] - mean_column) / std_column
+    table: NDArray[np.float32] = (pixels[None, :] - mean_column) / std_column
+    return table
 
 
 def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic]:

@@ -1,0 +1,69 @@
+"""A lowered model: tensors by canonical name, and functions over them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.spec import ModelSpec, Node, State, StepInput
+from xtrain_numpy.layers import Backward, Chain, Noise, lower
+
+Array = NDArray[Any]
+
+
+class NumpyModel:
+    """`native` is the chain of layers; its tensors are float64."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.native = Chain(spec.nodes)
+        self.tensors: State = {name: np.empty(tensor.shape) for name, tensor in spec.tensors.items()}
+
+    def state(self) -> State:
+        """A copy of every tensor of the spec."""
+        return {name: tensor.copy() for name, tensor in self.tensors.items()}
+
+    def load(self, state: State) -> None:
+        """Take over a state, in place: optimizers keep their hold on the parameters."""
+        for name, tensor in self.tensors.items():
+            tensor[...] = state[name]
+
+    def forward(self, images: Array, noise: Noise | None = None) -> tuple[Array, Backward]:
+        """Logits [B, K], in training where there is noise, and the way back."""
+        return self.native(self.tensors, images.astype(np.float64), noise)
+
+    def predict(self, images: NDArray[np.float32]) -> Array:
+        """Logits [B, K] in evaluation mode."""
+        return self.forward(images)[0]
+
+    def trace(
+        self, images: NDArray[np.float32], step: StepInput | None, inputs: Mapping[str, Array] | None = None
+    ) -> State:
+        """Every layer's output by path, each layer fed its own input where `inputs` has one."""
+        outputs: State = {}
+        noise = self.noise(step) if step else None
+        x = images.astype(np.float64)
+        for node in self.spec.nodes:
+            x = self._trace(node, x, noise, inputs or {}, outputs)
+        return outputs
+
+    def noise(self, step: StepInput, first_row: int = 0) -> Noise:
+        """What this step's dropout masks come from."""
+        return Noise(dict(zip(self.spec.dropouts, step.dropout_keys, strict=False)), first_row)
+
+    def _trace(
+        self, node: Node, x: Array, noise: Noise | None, inputs: Mapping[str, Array], outputs: State
+    ) -> Array:
+        x = inputs.get(node.path, x)
+        if node.body:
+            sides = []
+            for part in (node.body, node.shortcut):
+                y = x
+                for inner in part:
+                    y = self._trace(inner, y, noise, inputs, outputs)
+                sides.append(y)
+            outputs[node.path] = sides[0] + sides[1]
+        else:
+            outputs[node.path] = lower(node)(self.tensors, x, noise)[0].copy()
+        return outputs[node.path]

@@ -1,0 +1,43 @@
+"""The command line: one file per command, loaded when it is called. Help pays for no command."""
+
+import sys
+from collections.abc import Sequence
+
+from xtrain.cli.group import cli
+from xtrain.errors import XtrainError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 failed, 2 wrong use or recipe, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    import click  # noqa: PLC0415 - `import xtrain.cli` stays light for those who only want main
+
+    try:
+        code = cli.main(arguments, prog_name="xtrain", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.stderr.close()
+        return 1
+    except XtrainError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        text = str(error).strip().splitlines()
+        print(f"error: {type(error).__name__}: {text[0] if text else ''}", file=sys.stderr)  # noqa: T201
+        print("  not an error xtrain foresees; --debug shows where it comes from", file=sys.stderr)  # noqa: T201
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,28 @@
+"""`xtrain check`: the resolved recipe, and each backend's own terms for it."""
+
+import click
+
+from xtrain import plugins
+from xtrain.cli.options import read_recipe, recipe_options
+
+
+@click.command("check")
+@click.argument("recipe")
+@recipe_options
+def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
+    """Validate RECIPE and print it with every default explicit.
+
+    What each key becomes under each backend follows as comments, so the output is itself a recipe.
+    Sections data, schedule and loop, and the seed, mean the same under every backend.
+    """
+    checked = read_recipe(recipe, settings, seed)
+    click.echo(checked.to_toml())
+    for name in plugins.names():
+        backend = plugins.load(name)
+        terms = backend.explain(checked.model_spec, checked.loss, checked.optimizer)
+        note = "" if plugins.installed(backend) else f" (not installed: {backend.install})"
+        click.echo(f"# under {name}{note}")
+        width = max(map(len, terms))
+        for key, term in terms.items():
+            click.echo(f"#   {key:{width}}  {term}")
+    return 0

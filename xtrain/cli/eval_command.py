@@ -1,0 +1,37 @@
+"""`xtrain eval`: a run's checkpoint on the test split."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from xtrain import session
+from xtrain.cli.options import device_options
+from xtrain.rundir import locate
+from xtrain.session import Options
+
+
+@click.command("eval")
+@click.argument("run", type=click.Path(path_type=Path))
+@device_options
+@click.option("--checkpoint", help="last, best or step-N; default: last.")
+def command(
+    run: Path,
+    backend: str | None,
+    device: str,
+    threads: int | None,
+    data_dir: Path | None,
+    checkpoint: str | None,
+) -> int:
+    """Evaluate RUN, by default under the backend that trained it."""
+    found, name = locate(run)
+    options = Options(backend or "", device, threads, data_dir)
+    if not backend and found.sessions:
+        options = replace(options, backend=found.sessions[-1]["backend"])
+    name = checkpoint or name
+    sums = session.evaluate_run(found, name, options)
+    click.echo(
+        f"{found.recipe.name} {found.checkpoint(name).name} under {options.backend}: "
+        f"test accuracy {sums.accuracy:.4f}, loss {sums.loss:.6f} over {sums.count} samples"
+    )
+    return 0

@@ -1,0 +1,55 @@
+"""The commands by name, each in a module of its own that is imported when it is called."""
+
+import importlib
+
+import click
+
+from xtrain.errors import suggest
+
+COMMANDS = {
+    "run": "Train a recipe, or resume a run.",
+    "eval": "Evaluate a run's checkpoint, under any backend.",
+    "check": "Validate a recipe; print it resolved, and what each backend makes of it.",
+    "summary": "Layers, shapes, parameters and multiply-adds of a recipe's model.",
+    "backends": "What is installed, which devices there are, how to get what is missing.",
+    "recipes": "Recipes that come with xtrain.",
+    "datasets": "Data sets and where they are looked for.",
+    "models": "Model families and their options.",
+    "conformance": "Run the suite that every backend must pass.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and one-line helps; imports a command's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"xtrain.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command names the nearest one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no command {args[0]!r}; {suggest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="xtrain")
+@click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
+def cli(debug: bool) -> None:
+    """One TOML recipe, every deep-learning framework, the same numbers."""

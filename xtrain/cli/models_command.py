@@ -1,0 +1,19 @@
+"""`xtrain models`: families and their options."""
+
+from dataclasses import fields
+
+import click
+
+from xtrain import models
+from xtrain.cli.tables import show
+
+
+@click.command("models")
+def command() -> int:
+    """List the model families with their options and defaults."""
+    rows = []
+    for name, family in models.FAMILIES.items():
+        options = (f"{f.name} = {f.default!r}" for f in fields(family) if f.name != "name")
+        rows.append((name, ", ".join(options), (family.__doc__ or "").strip()))
+    show("models", ("name", "options", "what"), rows)
+    return 0

@@ -1,0 +1,65 @@
+"""Options that several commands share, and how their values become a recipe."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from xtrain.errors import UsageError
+from xtrain.recipe import Recipe, load_recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def recipe_options(command: F) -> F:
+    """--set, --seed."""
+    for option in (
+        click.option("--seed", type=click.IntRange(min=0), help="Seed of all random choices."),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="SECTION.KEY=VALUE",
+            help="Change a key of the recipe (a TOML value; a bare word is a string); repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def device_options(command: F) -> F:
+    """--backend, --device, --threads, --data-dir."""
+    for option in (
+        click.option(
+            "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie."
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads; default: the backend's choice."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i]."),
+        click.option("--backend", help="Default: $XTRAIN_BACKEND, else the first installed framework."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_recipe(
+    source: str | Path, settings: tuple[str, ...], seed: int | None, **loop: int | None
+) -> Recipe:
+    """The recipe with the command line's changes; `loop` holds keys of that section, None where not given."""
+    overrides = dict(_setting(text) for text in settings)
+    if seed is not None:
+        overrides["seed"] = seed
+    overrides |= {f"loop.{key}": value for key, value in loop.items() if value is not None}
+    return load_recipe(source, overrides)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise UsageError(f"--set {text}: give it as section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+    return key.strip(), parsed["value"]

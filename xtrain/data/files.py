@@ -1,0 +1,215 @@
+"""Where the files of a data set are: found below a data root and checked, or downloaded.
+
+The roots, in order: the data directory that is asked for, `$XTRAIN_DATA`, the user's cache directory. Below
+a root the files of a data set lie in `<root>/<data set>/`; where they are published as an archive they may
+lie in the folder that unpacking it there makes, and an archive alone is unpacked beside itself. The first
+root that has all files is taken.
+
+Where no root has them they are downloaded into the data directory that is asked for, else `$XTRAIN_DATA` if
+it can be written to, else the cache directory. Archives are kept. Files that are there are never replaced.
+"""
+
+import gzip
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import platformdirs
+
+from xtrain.errors import DataError
+
+_VARIABLE = "XTRAIN_DATA"
+_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+_PIECE = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """A .tar.gz with all files of a data set in one `folder`."""
+
+    name: str
+    md5: str
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The published files of a data set.
+
+    Args:
+        folder: where they lie below a data root.
+        files: the published MD5 of each file that is read, by name.
+        mirrors: URLs that a file's (or the archive's) name is put behind, the first tried first.
+        archive: what the files come in, where they are not published one by one.
+
+    """
+
+    folder: str
+    files: Mapping[str, str]
+    mirrors: tuple[str, ...]
+    archive: Archive | None = None
+
+    @property
+    def downloads(self) -> Mapping[str, str]:
+        """MD5 of each file that is downloaded, by name."""
+        return {self.archive.name: self.archive.md5} if self.archive else self.files
+
+
+def locate(source: Source, data_dir: Path | None) -> dict[str, Path]:
+    """Path of each file of `source.files`, found or downloaded, and checked against its published MD5.
+
+    Raises:
+        DataError: a file is missing and can't be downloaded, or is not the published one.
+
+    """
+    folder = next(filter(None, (_folder(source, root) for root in _roots(data_dir))), None)
+    if folder is None:
+        root = _download(source, data_dir)
+        folder = _folder(source, root)
+        if folder is None:
+            raise DataError("its files are gone again", where=root / source.folder)
+    paths = {name: folder / name for name in source.files}
+    remedy = (
+        f"delete it, and it is fetched anew from {source.mirrors[0]}; or put the published file in its place"
+    )
+    check({paths[name]: md5 for name, md5 in source.files.items()}, remedy=remedy)
+    return paths
+
+
+def check(files: Mapping[Path, str], remedy: str) -> None:
+    """Compare each file with its MD5; `DataError` for the first one that differs or can't be read."""
+    with ThreadPoolExecutor() as threads:  # hashing lets other threads run
+        found = list(threads.map(_md5, files))
+    for (path, expected), actual in zip(files.items(), found, strict=True):
+        if actual != expected:
+            size = path.stat().st_size
+            problem = f"is not the published file: its {size:,} bytes have MD5 {actual}, not {expected}"
+            raise DataError(problem, where=path, remedy=remedy)
+
+
+def _md5(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", where=path) from error
+
+
+def _roots(data_dir: Path | None) -> list[Path]:
+    variable = os.environ.get(_VARIABLE)
+    roots = [data_dir, Path(variable) if variable else None, _cache()]
+    return [root.absolute() for root in roots if root is not None]
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("xtrain")
+
+
+def _download_root(data_dir: Path | None) -> Path:
+    first, *_, last = [*_roots(data_dir), _cache()]
+    return first if data_dir or _writable(first) else last
+
+
+def _writable(root: Path) -> bool:
+    existing = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
+def _folder(source: Source, root: Path) -> Path | None:
+    """The folder below `root` that has all files, unpacked if need be."""
+    base = root / source.folder
+    archive = source.archive
+    for folder in (base / archive.folder, base) if archive else (base,):
+        if all(os.path.isfile(folder / name) for name in source.files):
+            return folder
+    if archive and os.path.isfile(base / archive.name):
+        return _unpack(base / archive.name, source.files, archive)
+    return None
+
+
+def _unpack(path: Path, files: Mapping[str, str], archive: Archive) -> Path:
+    """Put the files wanted of an archive into the folder beside it, which is returned."""
+    check({path: archive.md5}, remedy="delete it, and it is fetched anew; or put a whole one in its place")
+    folder = path.parent / archive.folder
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch, tarfile.open(path, "r:gz") as members:
+            missing = _extract(members, {f"{archive.folder}/{name}": Path(scratch, name) for name in files})
+            if missing:
+                raise DataError(f"does not have {', '.join(missing)}", where=path)
+            for name in files:
+                os.replace(Path(scratch, name), folder / name)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"is not a whole .tar.gz: {error}", where=path) from error
+    except OSError as error:
+        remedy = f"make {path.parent} writable, or unpack it there yourself: tar -xzf {path.name}"
+        raise DataError(f"can't be unpacked: {error.strerror}", where=path, remedy=remedy) from error
+    return folder
+
+
+def _extract(members: tarfile.TarFile, targets: Mapping[str, Path]) -> list[str]:
+    """Write each wanted member to the path given for it, whatever else there is; name those not found."""
+    missing = dict(targets)
+    for member in members:
+        content = members.extractfile(member) if member.isreg() and member.name in missing else None
+        if content is not None:
+            with content, missing.pop(member.name).open("wb") as file:
+                shutil.copyfileobj(content, file, _PIECE)
+    return list(missing)
+
+
+def _download(source: Source, data_dir: Path | None) -> Path:
+    """Fetch what is missing below the root for downloads, which is returned."""
+    root = _download_root(data_dir)
+    folder = root / source.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = f"name another data directory, with --data-dir or ${_VARIABLE}"
+        raise DataError(f"can't be made: {error.strerror}", where=folder, remedy=remedy) from error
+    missing = [name for name in source.downloads if not os.path.isfile(folder / name)]
+    for place, name in enumerate(missing):
+        failures = _fetch(name, source, folder)
+        if failures:
+            looked = ", ".join(str(root / source.folder) for root in _roots(data_dir))
+            problem = (
+                f"not all of its files are in any of {looked}; downloading failed: {'; '.join(failures)}"
+            )
+            remedy = "\n    ".join(
+                [f"put these in place, or name a data directory that has them (--data-dir or ${_VARIABLE}):"]
+                + [f"{folder / file}  from  {source.mirrors[0]}{file}" for file in missing[place:]]
+            )
+            raise DataError(problem, where=f"data set {source.folder}", remedy=remedy)
+    return root
+
+
+def _fetch(name: str, source: Source, folder: Path) -> list[str]:
+    """Download a file from the first mirror that gives it; where none does, what went wrong with each."""
+    import pooch  # noqa: PLC0415 - slow to import, and seldom needed
+
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=_PIECE, timeout=_TIMEOUT)
+    failures = []
+    for mirror in source.mirrors:
+        try:
+            pooch.retrieve(mirror + name, f"md5:{source.downloads[name]}", name, folder, downloader=get)
+        except ValueError:  # pooch's word for a wrong hash
+            failures.append(f"{mirror}{name}: not the published file")
+        except OSError as error:  # those of requests are among them
+            failures.append(f"{mirror}{name}: {_reason(error)}")
+        else:
+            return []
+    return failures
+
+
+def _reason(error: OSError) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status else error.strerror or type(error).__name__

@@ -1,0 +1,20 @@
+"""A model that a recipe spells out layer by layer."""
+
+from typing import Annotated, Literal
+
+from pydantic import Strict
+
+from xtrain.spec import AnyLayer, Layer
+from xtrain.spec.base import frozen
+
+
+@frozen
+class Custom:
+    """The layers as given; the last one must give one logit for each class."""
+
+    name: Literal["custom"] = "custom"
+    layers: Annotated[tuple[AnyLayer, ...], Strict(False)] = ()
+
+    def layout(self, classes: int) -> tuple[Layer, ...]:
+        """As given."""
+        return self.layers

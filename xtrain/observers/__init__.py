@@ -1,0 +1,61 @@
+"""Observers watch the trainer and never steer it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xtrain.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is about to happen."""
+
+    recipe: Recipe
+    path: Path
+    backend: str
+    device: str
+    step: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """`loss`: mean over the samples since the last such record; `lr`: of this step."""
+
+    epoch: int
+    step: int
+    loss: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: means over its samples, accuracies as fractions of 1, wall-clock seconds."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    train_seconds: float
+    test_seconds: float
+
+
+class Observer:
+    """Base of all observers: override what you want to see."""
+
+    def start(self, start: Start) -> None:
+        """A session begins."""
+
+    def step(self, step: int, samples: int) -> None:
+        """A step was handed to the device; its figures may not be known yet."""
+
+    def train(self, record: TrainRecord) -> None:
+        """Training figures are known."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch was trained and evaluated."""
+
+    def stop(self) -> None:
+        """The session ends, whatever the reason."""

@@ -1,0 +1,138 @@
+"""Progress: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from xtrain.observers import EpochRecord, Observer, Start, TrainRecord
+
+
+def progress(console: Console) -> Observer:
+    """The observer that suits the console."""
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+class Lines(Observer):
+    """One line for each train record and epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rate = Rate()
+
+    def start(self, start: Start) -> None:
+        """Remember where to count from."""
+        self._start = start
+        self._left = start.recipe.loop.epochs * start.steps_per_epoch - start.step
+        self._first = start.step
+        self._rate = Rate()
+
+    def step(self, step: int, samples: int) -> None:
+        """Count the images."""
+        self._rate.add(samples)
+
+    def train(self, record: TrainRecord) -> None:
+        """Epoch, step, loss, images/s and time left."""
+        done = record.step - self._first
+        left = self._rate.seconds / done * (self._left - done) if done else 0.0
+        self._say(
+            f"epoch {record.epoch}/{self._start.recipe.loop.epochs}  step {record.step}  "
+            f"loss {record.loss:.4f}  {self._rate.value:,.0f} images/s  {clock(left)} left"
+        )
+
+    def epoch(self, record: EpochRecord) -> None:
+        """The figures of the epoch."""
+        self._say(epoch_line(record, self._start.recipe.loop.epochs))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+
+class Bar(Observer):
+    """A bar for the epoch under way; a line stays for each epoch that is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rate = Rate()
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("step {task.fields[step]}  loss {task.fields[loss]}  {task.fields[rate]} images/s"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            expand=True,
+            transient=True,
+        )
+
+    def start(self, start: Start) -> None:
+        """Show the bar where the run stands."""
+        self._epochs, self._per_epoch = start.recipe.loop.epochs, start.steps_per_epoch
+        self._rate = Rate()
+        self._task = self._bar.add_task(
+            "train",
+            total=self._epochs * self._per_epoch,
+            completed=start.step,
+            epoch=min(start.step // self._per_epoch + 1, self._epochs),
+            epochs=self._epochs,
+            step=start.step,
+            loss="-",
+            rate="-",
+        )
+        self._bar.start()
+
+    def step(self, step: int, samples: int) -> None:
+        """Move the bar."""
+        self._rate.add(samples)
+        epoch = (step - 1) // self._per_epoch + 1
+        self._bar.update(self._task, completed=step, step=step, epoch=epoch, rate=f"{self._rate.value:,.0f}")
+
+    def train(self, record: TrainRecord) -> None:
+        """Show the loss."""
+        self._bar.update(self._task, loss=f"{record.loss:.4f}")
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Leave a line."""
+        self._console.print(epoch_line(record, self._epochs), highlight=False)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+class Rate:
+    """Images per second since it was made."""
+
+    def __init__(self) -> None:
+        self._started, self._images = time.perf_counter(), 0
+
+    def add(self, images: int) -> None:
+        """Count some."""
+        self._images += images
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.perf_counter() - self._started
+
+    @property
+    def value(self) -> float:
+        """Images per second."""
+        return self._images / max(self.seconds, 1e-9)
+
+
+def epoch_line(record: EpochRecord, epochs: int) -> str:
+    """`epoch 1/3  train 0.9012 0.7821  test ...`: loss and accuracy of each split, seconds."""
+    return (
+        f"epoch {record.epoch}/{epochs} done  "
+        f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.4f}  "
+        f"test loss {record.test_loss:.4f} accuracy {record.test_accuracy:.4f}  "
+        f"{record.train_seconds:.1f} s + {record.test_seconds:.1f} s"
+    )
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

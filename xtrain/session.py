@@ -1,0 +1,215 @@
+"""One session of a run: open backend and data, build the parts, train, write down what was."""
+
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xtrain import checkpoint as checkpoints
+from xtrain import data, plan, plugins
+from xtrain.checkpoint import Checkpoint
+from xtrain.data.batches import normalization_table
+from xtrain.errors import XtrainError
+from xtrain.observers import Observer, Start
+from xtrain.observers.curves import Curves
+from xtrain.observers.metrics import MetricsFile
+from xtrain.progress import Progress, Sums
+from xtrain.protocols import Backend
+from xtrain.recipe import Recipe
+from xtrain.rundir import Run
+from xtrain.spec import ModelSpec, Split
+from xtrain.trainer import Parts, Trainer, evaluate
+
+
+@dataclass(frozen=True)
+class Options:
+    """How and where to run, apart from what the recipe says."""
+
+    backend: str
+    device: str = "auto"
+    threads: int | None = None
+    data_dir: Path | None = None
+    observers: Sequence[Observer] = field(default=())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended."""
+
+    run: Run
+    finished: bool
+    step: int
+
+
+def open_backend(options: Options, model: ModelSpec) -> Backend:
+    """The backend, its environment applied; call it before anything loads its framework."""
+    backend = plugins.load(options.backend, options.device, options.threads)
+    plugins.require(backend)
+    for key, value in backend.environment(model, options.threads).items():
+        # What the user has set himself stands, unless this call asks for a number of threads.
+        if options.threads or key not in os.environ:
+            os.environ[key] = value
+    return backend
+
+
+def build(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: Checkpoint | None) -> Parts:
+    """All parts of a run, holding the state of `start`, or the initial one."""
+    table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
+    train = Split(arrays.train_images, arrays.train_labels, table, recipe.data.augment)
+    test = Split(arrays.test_images, arrays.test_labels, table)
+    model = backend.model(recipe.model_spec)
+    model.load(start.model if start else plan.initial_state(recipe.seed, recipe.model_spec))
+    optimizer = backend.optimizer(recipe.optimizer, model)
+    if start:
+        optimizer.load(start.optimizer)
+    loop = backend.loop(model, recipe.loss, optimizer)
+    return Parts(backend.dataset(train), backend.dataset(test), model, optimizer, loop)
+
+
+def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
+    """Train from the start in a new run directory."""
+    backend = open_backend(options, recipe.model_spec)
+    parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), None)
+    run = Run.create(out or new_path(recipe.name, backend.name), recipe)
+    with run.locked():
+        return _session(run, recipe, backend, parts, Progress(), options)
+
+
+def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
+    """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet."""
+    with run.locked():
+        run.sweep()
+        start = None
+        if name != "last" or run.checkpoints.joinpath("last").exists():
+            start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
+        progress = start.progress if start else Progress()
+        backend = open_backend(options, recipe.model_spec)
+        parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), start)
+        return _session(run, recipe, backend, parts, progress, options)
+
+
+def evaluate_run(run: Run, name: str, options: Options) -> Sums:
+    """Loss and accuracy of a run's checkpoint on the test split, under any backend."""
+    recipe = run.recipe
+    start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
+    backend = open_backend(options, recipe.model_spec)
+    parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), start)
+    return evaluate(parts.loop, parts.test, recipe.data.eval_batch_size)[0]
+
+
+def _session(
+    run: Run, recipe: Recipe, backend: Backend, parts: Parts, progress: Progress, options: Options
+) -> Outcome:
+    started = time.perf_counter()
+    if progress.step:
+        checkpoints.mark_last(run.checkpoints, progress.step)
+    run.cut(lambda record: _happened(record, progress))
+    run.set_recipe(recipe)
+    run.open_session(_facts(recipe, backend, options, progress))
+    observers = [MetricsFile(run.metrics_path), Curves(run), *options.observers]
+
+    def save(checkpoint: Checkpoint, best: bool) -> None:
+        checkpoints.save(run.checkpoints, checkpoint)
+        if best:
+            checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
+
+    how = "failed"
+    try:
+        with stop_signals() as stopping:
+            trainer = Trainer(recipe, parts, progress, observers, save, stopping)
+            per_epoch = trainer.steps_per_epoch
+            start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
+            for observer in observers:
+                observer.start(start)
+            finished = trainer.run()
+        how = "finished" if finished else "interrupted"
+    except XtrainError as error:
+        how = f"failed: {error.problem}"
+        raise
+    except OSError as error:
+        how = f"failed: {error}"
+        raise XtrainError(f"the run can't be written: {error}", where=run.path) from error
+    finally:
+        for observer in reversed(observers):
+            observer.stop()
+        run.close_session(how, time.perf_counter() - started, progress.step)
+    return Outcome(run, finished, progress.step)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """A question that Ctrl-C (or a termination request) answers with yes; a second one stops at once.
+
+    Only the main thread can listen for signals; elsewhere the answer is always no.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _happened(record: dict[str, Any], progress: Progress) -> bool:
+    """True for a record that a run which stands at `progress` has behind it."""
+    if record["kind"] == "epoch":
+        return bool(record["epoch"] <= progress.epoch)
+    return bool(record["step"] <= progress.step)
+
+
+def _facts(recipe: Recipe, backend: Backend, options: Options, progress: Progress) -> dict[str, Any]:
+    """What someone needs to know who wants to do the same again."""
+    probe = backend.probe()
+    return {
+        "backend": backend.name,
+        "device": backend.device,
+        "threads": options.threads,
+        "seed": recipe.seed,
+        "from_step": progress.step,
+        "versions": {
+            "xtrain": version("xtrain"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            backend.name: probe.version,
+        },
+        "environment": dict(backend.environment(recipe.model_spec, options.threads)),
+        "notes": dict(probe.notes),
+        "host": {"name": platform.node(), "system": platform.platform(), "cores": usable_cores()},
+        "command": sys.argv,
+    }
+
+
+def usable_cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def new_path(recipe: str, backend: str) -> Path:
+    """runs/<recipe>-<backend>-<time>, with a number where two start in one second."""
+    stem = f"{recipe}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = Path("runs") / stem, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{stem}-{number}"
+    return path

@@ -1,0 +1,102 @@
+"""From plain values to frozen ones: pydantic's findings, told by key, value and what is allowed."""
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from xtrain.errors import RecipeError, suggest
+
+T = TypeVar("T")
+
+_UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
+_MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
+
+
+def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
+    """Make a `kind` from plain values. `RecipeError` tells every problem, `where` what they came from."""
+    try:
+        # As JSON, because strictness there still lets objects become dataclasses and arrays tuples.
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str))
+    except ValidationError as error:
+        problems = [_problem(kind, found) for found in error.errors(include_url=False)]
+    raise RecipeError("\n".join(problems), where=where)
+
+
+def _problem(kind: Any, found: ErrorDetails) -> str:
+    *parents, last = found["loc"] or ("",)
+    if found["type"] in _UNKNOWN_KEY:
+        keys, owner = _descend(kind, parents)
+        allowed = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+        return f"{_dotted([*keys, last])} = {found['input']!r}: unknown key; {suggest(str(last), allowed)}"
+    keys, _ = _descend(kind, found["loc"])
+    key = _dotted(keys)
+    if found["type"] in _MISSING:
+        return f"{key}: is missing"
+    context = found.get("ctx", {})
+    if found["type"] == "union_tag_not_found":
+        return f"{key}: {str(context['discriminator']).strip(chr(39))} is missing"
+    if found["type"] == "union_tag_invalid":
+        tags = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
+        tag = str(context["tag"])
+        discriminator = str(context["discriminator"]).strip("'")
+        return f"{key}.{discriminator} = {tag!r}: unknown; {suggest(tag, tags)}"
+    message = found["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{key} = {found['input']!r}: {message}"
+
+
+def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str | int], Any]:
+    """The keys of a location as the user wrote them, and the type found there.
+
+    pydantic puts the tag of a union into its locations; the user never wrote that.
+    """
+    keys: list[str | int] = []
+    for part in location:
+        members = _members(kind)
+        tagged = [member for member in members if part in _tags(member)]
+        if len(members) > 1 and tagged:
+            kind = tagged[0]
+            continue
+        keys.append(part)
+        kind = _child(members, part)
+    members = _members(kind)
+    return keys, members[0] if len(members) == 1 else kind
+
+
+def _members(kind: Any) -> list[Any]:
+    """The types of a union without None; any other type alone. `Annotated` is looked through."""
+    while hasattr(kind, "__metadata__"):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) in (UnionType, typing.Union):
+        return [member for member in typing.get_args(kind) if member is not type(None)]
+    return [kind]
+
+
+def _tags(member: Any) -> set[Any]:
+    """The values that can select a member of a union: defaults of its `name` or `op`."""
+    if not is_dataclass(member):
+        return set()
+    return {field.default for field in fields(member) if field.name in ("name", "op")}
+
+
+def _child(members: list[Any], part: str | int) -> Any:
+    for member in members:
+        hints = typing.get_type_hints(member, include_extras=True) if is_dataclass(member) else {}
+        if part in hints:
+            return hints[str(part)]
+        if isinstance(part, int) and typing.get_args(member):
+            arguments = typing.get_args(member)
+            return arguments[0] if arguments[-1] is Ellipsis else arguments[min(part, len(arguments) - 1)]
+    return object
+
+
+def _dotted(keys: typing.Sequence[str | int]) -> str:
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text
