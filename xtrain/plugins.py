@@ -4,6 +4,7 @@ A package offers a backend by an entry point in the group `xtrain.backends` that
 an `xtrain_backend` hook. Only the metadata is read until a backend is asked for by name.
 """
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -52,6 +53,15 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
     return cast(Backend, backend)
 
 
+def loadable() -> list[Backend]:
+    """Every backend whose plugin loads; one that is broken must not stop the others."""
+    backends = []
+    for name in names():
+        with contextlib.suppress(BackendError):
+            backends.append(load(name))
+    return backends
+
+
 def default() -> tuple[str, str]:
     """Name of the backend to use where none is asked for, and why it is that one.
 
@@ -60,7 +70,7 @@ def default() -> tuple[str, str]:
     chosen = os.environ.get("XTRAIN_BACKEND")
     if chosen:
         return chosen, "$XTRAIN_BACKEND says so"
-    found = [backend for backend in map(load, names()) if installed(backend)]
+    found = [backend for backend in loadable() if installed(backend)]
     for backend in found:
         if backend.framework:
             return backend.name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
@@ -87,6 +97,6 @@ def occupied(backend: Backend, environment: Mapping[str, str]) -> bool:
 
     Another backend's framework is loaded, or its own is and read other settings than it needs.
     """
-    loaded = {other.framework for other in map(load, names()) if other.framework in sys.modules}
+    loaded = {other.framework for other in loadable() if other.framework in sys.modules}
     settled = all(os.environ.get(key) == value for key, value in environment.items())
     return bool(loaded - {backend.framework}) or (backend.framework in loaded and not settled)

@@ -9,6 +9,7 @@ import click
 
 from xtrain import plugins
 from xtrain.cli.tables import show
+from xtrain.errors import BackendError
 
 
 @click.command("backends")
@@ -21,7 +22,10 @@ def command() -> int:
 
 
 def _row(name: str) -> tuple[str, ...]:
-    backend = plugins.load(name)
+    try:
+        backend = plugins.load(name)
+    except BackendError as error:
+        return name, "broken", "", "", "", error.problem
     if not plugins.installed(backend):
         return name, "not installed", "", "", "", backend.install
     probed = subprocess.run(

@@ -17,11 +17,10 @@ def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
     """
     checked = read_recipe(recipe, settings, seed)
     click.echo(checked.to_toml())
-    for name in plugins.names():
-        backend = plugins.load(name)
+    for backend in plugins.loadable():
         terms = backend.explain(checked.model_spec, checked.loss, checked.optimizer)
         note = "" if plugins.installed(backend) else f" (not installed: {backend.install})"
-        click.echo(f"# under {name}{note}")
+        click.echo(f"# under {backend.name}{note}")
         width = max(map(len, terms))
         for key, term in terms.items():
             click.echo(f"#   {key:{width}}  {term}")
