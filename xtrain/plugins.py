@@ -8,6 +8,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import cast
@@ -18,6 +19,7 @@ from xtrain.errors import BackendError, suggest
 from xtrain.protocols import Backend
 
 GROUP = "xtrain.backends"
+_DEVICE = re.compile(r"auto|cpu|(gpu|ascend)(:\d+)?")
 
 hookspec = pluggy.HookspecMarker("xtrain")
 hookimpl = pluggy.HookimplMarker("xtrain")
@@ -41,6 +43,10 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
     known = names()
     if name not in known:
         raise BackendError(f"unknown backend {name!r}", remedy=suggest(name, known))
+    if not _DEVICE.fullmatch(device):
+        raise BackendError(
+            f"backend {name}: {device!r} is not a device", remedy="give auto, cpu, gpu[:i] or ascend[:i]"
+        )
     manager = pluggy.PluginManager("xtrain")
     manager.add_hookspecs(Hooks)
     try:

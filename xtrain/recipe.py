@@ -1,5 +1,6 @@
 """TOML -> `Recipe`: every default explicit, or an error naming file, key, value and what is allowed."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -111,7 +112,7 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"can't be read: {error.strerror}", where=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or beyond what Python reads of it
         raise RecipeError(f"is not TOML: {error}", where=path) from error
     return parse(values, where=path, overrides=overrides)
 
@@ -124,7 +125,7 @@ def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any]
         merged["model"] = {"name": "custom", **model}
     recipe = validated(Recipe, merged, where)
     _check(recipe, where)
-    return recipe
+    return replace(recipe, data=replace(recipe.data, normalize=recipe.normalize))
 
 
 def shipped() -> dict[str, Path]:
@@ -138,18 +139,20 @@ def shipped() -> dict[str, Path]:
 def find(source: str | Path) -> Path:
     """The file of a recipe given by path or by name."""
     known = shipped()
-    if str(source) in known and not Path(source).is_file():
-        return known[str(source)]
     path = Path(source)
-    if not path.is_file():
-        hint = f"a path to a TOML file, or a shipped recipe: {suggest(str(source), known)}"
-        raise UsageError("there is no such recipe", where=source, remedy=hint)
-    return path
+    if os.path.isfile(path):  # unlike Path.is_file it takes any name
+        return path
+    if str(source) in known:
+        return known[str(source)]
+    problem = "is a directory, not a recipe" if os.path.isdir(path) else "there is no such recipe"
+    hint = f"a path to a TOML file, or a shipped recipe: {suggest(path.stem, known)}"
+    raise UsageError(problem, where=source, remedy=hint)
 
 
 def _override(values: dict[str, Any], overrides: Mapping[str, Any], where: object) -> dict[str, Any]:
-    # Names first: `--set optimizer.momentum=0.9 --set optimizer.name=sgd` means the same either way round.
-    for key, value in sorted(overrides.items(), key=lambda item: not item[0].endswith(".name")):
+    # Sections before their keys, and of those the name: `--set optimizer.momentum=0.9 --set optimizer.name=sgd`
+    # means the same either way round.
+    for key, value in sorted(overrides.items(), key=lambda item: _rank(item[0])):
         *sections, last = key.split(".")
         table = values
         for section in sections:
@@ -161,6 +164,10 @@ def _override(values: dict[str, Any], overrides: Mapping[str, Any], where: objec
             _drop_own_keys(table, sections[0], value)
         table[last] = value
     return values
+
+
+def _rank(key: str) -> tuple[int, bool]:
+    return key.count("."), not key.endswith(".name")
 
 
 def _drop_own_keys(table: dict[str, Any], section: str, name: Any) -> None:

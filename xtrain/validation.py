@@ -1,6 +1,7 @@
 """From plain values to frozen ones: pydantic's findings, told by key, value and what is allowed."""
 
 import json
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -22,32 +23,50 @@ def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     """Make a `kind` from plain values. `RecipeError` tells every problem, `where` what they came from."""
     try:
         # As JSON, because strictness there still lets objects become dataclasses and arrays tuples.
-        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=str))
+        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=_foreign))
+    except RecursionError:
+        raise RecipeError("is nested too deeply", where=where) from None
     except ValidationError as error:
         problems = [_problem(kind, found) for found in error.errors(include_url=False)]
-    raise RecipeError("\n".join(problems), where=where)
+    raise RecipeError("\n".join(_merged(problems)), where=where)
 
 
-def _problem(kind: Any, found: ErrorDetails) -> str:
+def _foreign(value: Any) -> dict[str, str]:
+    """Stands for what no key takes, such as a date of TOML: no text, or it would pass for one."""
+    return {type(value).__name__: str(value)}
+
+
+def _merged(problems: list[tuple[str, str]]) -> list[str]:
+    """One line for each key and value: a union has a complaint from each of its members."""
+    complaints: dict[str, list[str]] = {}
+    for key, complaint in problems:
+        complaints.setdefault(key, []).append(complaint)
+    return [f"{key}: {', or '.join(dict.fromkeys(several))}" for key, several in complaints.items()]
+
+
+def _problem(kind: Any, found: ErrorDetails) -> tuple[str, str]:
+    """The key with its value, and what is wrong with it."""
+    if found["type"] == "json_invalid":
+        return "the values", f"can't be read: {found['ctx']['error']}"
     *parents, last = found["loc"] or ("",)
     if found["type"] in _UNKNOWN_KEY:
         keys, owner = _descend(kind, parents)
         allowed = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-        return f"{_dotted([*keys, last])} = {found['input']!r}: unknown key; {suggest(str(last), allowed)}"
+        return f"{_dotted([*keys, last])} = {found['input']!r}", f"unknown key; {suggest(str(last), allowed)}"
     keys, _ = _descend(kind, found["loc"])
     key = _dotted(keys)
     if found["type"] in _MISSING:
-        return f"{key}: is missing"
+        return key, "is missing"
     context = found.get("ctx", {})
     if found["type"] == "union_tag_not_found":
-        return f"{key}: {str(context['discriminator']).strip(chr(39))} is missing"
+        return key, f"{str(context['discriminator']).strip(chr(39))} is missing"
     if found["type"] == "union_tag_invalid":
         tags = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
         tag = str(context["tag"])
         discriminator = str(context["discriminator"]).strip("'")
-        return f"{key}.{discriminator} = {tag!r}: unknown; {suggest(tag, tags)}"
-    message = found["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{key} = {found['input']!r}: {message}"
+        return f"{key}.{discriminator} = {tag!r}", f"unknown; {suggest(tag, tags)}"
+    message = re.sub("^(Input|String|Value error,) ", "", found["msg"])
+    return f"{key} = {found['input']!r}", message
 
 
 def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str | int], Any]:
@@ -62,6 +81,8 @@ def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str 
         if len(members) > 1 and tagged:
             kind = tagged[0]
             continue
+        if len(members) > 1 and not any(map(is_dataclass, members)):
+            continue  # pydantic's own name for one of the members
         keys.append(part)
         kind = _child(members, part)
     members = _members(kind)

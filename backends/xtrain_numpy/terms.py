@@ -15,7 +15,7 @@ def explain(model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mappi
 
 LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
     spec.Conv2d: lambda node, conv: (
-        f"tensordot(windows {conv.kernel_size}x{conv.kernel_size}, weight), "
+        f"tensordot(windows {conv.kernel_size}x{conv.kernel_size}, weight of {conv.out_channels}), "
         f"stride {conv.stride}, padding {conv.padding}{', + bias' if conv.bias else ''}"
     ),
     spec.Linear: lambda node, linear: "x @ weight.T + bias" if linear.bias else "x @ weight.T",

@@ -1,0 +1,330 @@
+"""Backends that are wrong on purpose: the NumPy reference with one mistake each.
+
+Each is a plugin object of its own; `test_mutants.py` offers them by entry points in a temporary folder.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from xtrain_numpy import layers
+from xtrain_numpy.backend import NumpyBackend
+from xtrain_numpy.dataset import NumpyDataset
+from xtrain_numpy.layers import TABLE, Noise
+from xtrain_numpy.loop import NumpyLoop
+from xtrain_numpy.model import NumpyModel
+from xtrain_numpy.optimizer import NumpyOptimizer
+
+from xtrain.plugins import hookimpl
+from xtrain.spec import Metrics, keep_mask
+from xtrain.spec import layers as spec
+
+
+class Plugin:
+    """Offers one mutant."""
+
+    def __init__(self, name: str, **parts: Any) -> None:
+        self._backend = type("Mutant", (NumpyBackend,), {"name": name, **parts})
+
+    @hookimpl
+    def xtrain_backend(self, device: str, threads: int | None) -> Any:
+        return self._backend(device, threads)
+
+
+@contextmanager
+def lowering(kind: type, function: Callable[..., Any]) -> Iterator[None]:
+    before = TABLE[kind]
+    TABLE[kind] = function
+    try:
+        yield
+    finally:
+        TABLE[kind] = before
+
+
+def wrong_layer(name: str, kind: type, function: Callable[..., Any]) -> Plugin:
+    """A mutant whose lowering of one layer is wrong; the reference beside it keeps the right one."""
+
+    class Model(NumpyModel):
+        def __init__(self, *args: Any) -> None:
+            with lowering(kind, function):
+                super().__init__(*args)
+
+        def trace(self, *args: Any) -> Any:
+            with lowering(kind, function):
+                return super().trace(*args)
+
+    return Plugin(name, model=lambda self, model: Model(model))
+
+
+def wrong_update(name: str, make: Callable[[Any], Callable[..., None]]) -> Plugin:
+    """A mutant whose update formula is wrong."""
+
+    def optimizer(self: Any, given: Any, model: NumpyModel) -> NumpyOptimizer:
+        lowered = NumpyOptimizer(given, model)
+        lowered._update = make(given) or lowered._update
+        return lowered
+
+    return Plugin(name, optimizer=optimizer)
+
+
+def respecified(name: str, change: Callable[[Any], Any]) -> Plugin:
+    """A mutant that reads an optimizer's options wrongly."""
+    return Plugin(name, optimizer=lambda self, given, model: NumpyOptimizer(change(given), model))
+
+
+def _adam(eps_inside: bool, corrected: bool) -> Callable[[Any], Any]:
+    def make(given: Any) -> Any:
+        if given.name != "adam":
+            return None
+        b1, b2 = given.betas
+
+        def update(w: Any, g: Any, held: Any, lr: float, t: int) -> None:
+            g = g + given.weight_decay * w
+            m, v = held["exp_avg"], held["exp_avg_sq"]
+            m[...], v[...] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            first, second = (1 - b1**t, 1 - b2**t) if corrected else (1, 1)
+            root = np.sqrt(v / second + given.eps) if eps_inside else np.sqrt(v / second) + given.eps
+            w -= lr / first * m / root
+
+        return update
+
+    return make
+
+
+def _sgd(dampen_first: bool = False, decoupled: bool = False) -> Callable[[Any], Any]:
+    def make(given: Any) -> Any:
+        if given.name != "sgd":
+            return None
+
+        def update(w: Any, g: Any, held: Any, lr: float, t: int) -> None:
+            decay = given.weight_decay * w
+            g = g if decoupled else g + decay
+            if given.momentum:
+                buffer = held["momentum_buffer"]
+                new = (1 - given.dampening) * g if t > 1 or dampen_first else g
+                buffer[...] = given.momentum * buffer + new
+                g = g + given.momentum * buffer if given.nesterov else buffer
+            w -= lr * (g + decay if decoupled else g)
+
+        return update
+
+    return make
+
+
+def _dropout(scaled: bool, shifted: int) -> Callable[..., Any]:
+    def lower(node: Any, layer: Any) -> Any:
+        def forward(tensors: Any, x: Any, noise: Noise | None) -> Any:
+            if noise is None:
+                return x, lambda dy, gradients: dy
+            mask = keep_mask(noise.keys[node.path] + shifted, layer.p, x.shape, noise.first_row)
+            mask = mask / (1 - layer.p) if scaled else mask
+            return x * mask, lambda dy, gradients: dy * mask
+
+        return forward
+
+    return lower
+
+
+def _max_pool_last(node: Any, layer: Any) -> Any:
+    right = layers.max_pool2d(node, layer)
+
+    def forward(tensors: Any, x: Any, noise: Any) -> Any:
+        y, backward = right(tensors, x[:, :, ::-1, ::-1], noise)
+        turned = y[:, :, ::-1, ::-1]
+        return turned, lambda dy, grads: backward(dy[:, :, ::-1, ::-1], grads)[:, :, ::-1, ::-1]
+
+    return forward
+
+
+def _relu_one_at_zero(node: Any, layer: Any) -> Any:
+    return lambda tensors, x, noise: (np.maximum(x, 0), lambda dy, gradients: dy * (x >= 0))
+
+
+def _flatten_channels_last(node: Any, layer: Any) -> Any:
+    def forward(tensors: Any, x: Any, noise: Any) -> Any:
+        if x.ndim == 2:
+            return x, lambda dy, gradients: dy
+        y = x.transpose(0, 2, 3, 1)
+        return y.reshape(len(x), -1), lambda dy, gradients: dy.reshape(y.shape).transpose(0, 3, 1, 2)
+
+    return forward
+
+
+def _avg_pool_without_padding(node: Any, layer: Any) -> Any:
+    right = layers.avg_pool2d(node, layer)
+
+    def forward(tensors: Any, x: Any, noise: Any) -> Any:
+        share = right(tensors, np.ones_like(x), noise)[0]
+        y, backward = right(tensors, x, noise)
+        return y / share, lambda dy, gradients: backward(dy / share, gradients)
+
+    return forward
+
+
+def _batch_norm(biased: bool, inverted: bool) -> Callable[..., Any]:
+    def lower(node: Any, layer: Any) -> Any:
+        momentum = 1 - layer.momentum if inverted else layer.momentum
+        right = layers.batch_norm2d(node, replace(layer, momentum=momentum))
+
+        def forward(tensors: Any, x: Any, noise: Any) -> Any:
+            name = f"{node.path}.running_var"
+            before = tensors[name].copy()
+            result = right(tensors, x, noise)
+            if biased and noise is not None:
+                count = x.size // x.shape[1]
+                new = (tensors[name] - (1 - momentum) * before) * (count - 1) / count
+                tensors[name][...] = (1 - momentum) * before + new
+            return result
+
+        return forward
+
+    return lower
+
+
+def _conv_without_padding_gradient(node: Any, layer: Any) -> Any:
+    right = layers.conv2d(node, layer)
+
+    def forward(tensors: Any, x: Any, noise: Any) -> Any:
+        y, backward = right(tensors, x, noise)
+
+        def back(dy: Any, gradients: Any) -> Any:
+            dx = backward(dy, gradients)
+            dx[:, :, 0, :] = 0
+            return dx
+
+        return y, back
+
+    return forward
+
+
+class MeanOfMeans(NumpyLoop):
+    """Accumulation that averages the batches' means, whatever their sizes."""
+
+    def _backward(self, batches: Sequence[Any], step: Any) -> Any:
+        parts = [super(MeanOfMeans, self)._backward([batch], step) for batch in batches]
+        metrics = [metrics for metrics, _ in parts]
+        gradients = {name: sum(g[name] for _, g in parts) / len(parts) for name in parts[0][1]}
+        sums = (
+            sum(m.loss_sum for m in metrics),
+            sum(m.correct for m in metrics),
+            sum(m.count for m in metrics),
+        )
+        return Metrics(*sums), gradients
+
+
+class TrainingInEvaluation(NumpyLoop):
+    """Evaluation that forgets to leave training mode."""
+
+    def eval_step(self, batch: Any) -> Any:
+        self._model.forward(batch[0], Noise(dict.fromkeys(self._model.spec.dropouts, 1)))
+        return super().eval_step(batch)
+
+
+class CappedLoss(NumpyLoop):
+    """log_softmax with a floor at -64."""
+
+    def eval_step(self, batch: Any) -> Any:
+        metrics = super().eval_step(batch)
+        return replace(metrics, loss_sum=min(metrics.loss_sum, 64.0 * metrics.count))
+
+
+class MirroredTooOften(NumpyDataset):
+    """Every image mirrored."""
+
+    def batches(self, draws: Any) -> Any:
+        for images, labels in super().batches(draws):
+            yield np.ascontiguousarray(images[..., ::-1]), labels
+
+
+class OneBuffer(NumpyDataset):
+    """All batches in the same memory."""
+
+    def batches(self, draws: Any) -> Any:
+        buffer: Any = None
+        for images, labels in super().batches(draws):
+            if buffer is None or len(buffer) < len(images):
+                buffer = np.empty_like(images)
+            buffer[: len(images)] = images
+            yield buffer[: len(images)], labels
+
+
+class SharedState(NumpyModel):
+    """A state that is not a copy."""
+
+    def state(self) -> Any:
+        return self.tensors
+
+
+class ForgetsItsState(NumpyOptimizer):
+    """A load that drops the buffers."""
+
+    def load(self, state: Any) -> None:
+        self._updates = int(state["step"])
+
+
+def _loop(kind: type) -> Callable[..., Any]:
+    return lambda self, model, loss, optimizer: kind(model, loss, optimizer)
+
+
+# Name, the test that must catch it, the plugin.
+MUTANTS: dict[str, tuple[str, Plugin]] = {
+    "adam_eps_inside": ("ten_steps_on_fed", wrong_update("adam_eps_inside", _adam(True, True))),
+    "adam_uncorrected": ("ten_steps_on_fed", wrong_update("adam_uncorrected", _adam(False, False))),
+    "sgd_dampened_first": ("ten_steps_on_fed", wrong_update("sgd_dampened_first", _sgd(dampen_first=True))),
+    "sgd_decay_decoupled": ("ten_steps_on_fed", wrong_update("sgd_decay_decoupled", _sgd(decoupled=True))),
+    "nesterov_ignored": (
+        "ten_steps_on_fed",
+        respecified("nesterov_ignored", lambda s: replace(s, nesterov=False) if s.name == "sgd" else s),
+    ),
+    "buffers_forgotten": (
+        "state_goes_on",
+        Plugin("buffers_forgotten", optimizer=lambda self, s, model: ForgetsItsState(s, model)),
+    ),
+    "dropout_unscaled": ("test_output", wrong_layer("dropout_unscaled", spec.Dropout, _dropout(False, 0))),
+    "dropout_other_mask": (
+        "dropout_masks",
+        wrong_layer("dropout_other_mask", spec.Dropout, _dropout(True, 1)),
+    ),
+    "max_pool_last_tie": (
+        "first_of_equals",
+        wrong_layer("max_pool_last_tie", spec.MaxPool2d, _max_pool_last),
+    ),
+    "relu_one_at_zero": (
+        "no_gradient_at_zero",
+        wrong_layer("relu_one_at_zero", spec.ReLU, _relu_one_at_zero),
+    ),
+    "flatten_channels_last": (
+        "test_output",
+        wrong_layer("flatten_channels_last", spec.Flatten, _flatten_channels_last),
+    ),
+    "avg_pool_exclusive": (
+        "test_output",
+        wrong_layer("avg_pool_exclusive", spec.AvgPool2d, _avg_pool_without_padding),
+    ),
+    "batch_norm_biased": (
+        "state_after_training",
+        wrong_layer("batch_norm_biased", spec.BatchNorm2d, _batch_norm(True, False)),
+    ),
+    "batch_norm_momentum_inverted": (
+        "state_after_training",
+        wrong_layer("batch_norm_momentum_inverted", spec.BatchNorm2d, _batch_norm(False, True)),
+    ),
+    "conv_gradient_edge": (
+        "test_gradients",
+        wrong_layer("conv_gradient_edge", spec.Conv2d, _conv_without_padding_gradient),
+    ),
+    "mean_of_means": ("several_batches", Plugin("mean_of_means", loop=_loop(MeanOfMeans))),
+    "training_in_evaluation": (
+        "evaluation_changes_nothing",
+        Plugin("training_in_evaluation", loop=_loop(TrainingInEvaluation)),
+    ),
+    "capped_loss": ("large_logits", Plugin("capped_loss", loop=_loop(CappedLoss))),
+    "mirrored": ("test_batches", Plugin("mirrored", dataset=lambda self, split: MirroredTooOften(split))),
+    "one_buffer": ("test_batches", Plugin("one_buffer", dataset=lambda self, split: OneBuffer(split))),
+    "shared_state": ("state_round_trip", Plugin("shared_state", model=lambda self, s: SharedState(s))),
+}
+
+PLUGINS = {name: plugin for name, (_, plugin) in MUTANTS.items()}
+globals().update(PLUGINS)

@@ -1,0 +1,39 @@
+"""A suite that a wrong backend passes is worthless: each mutant must be caught, by the test meant for it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.backends.mutants import MUTANTS
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder whose metadata offers every mutant as a backend."""
+    folder = tmp_path_factory.mktemp("mutants")
+    info = folder / "xtrain_mutants-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xtrain-mutants\nVersion: 1.0\n")
+    lines = "\n".join(f"{name} = mutants:{name}" for name in MUTANTS)
+    (info / "entry_points.txt").write_text(f"[xtrain.backends]\n{lines}\n")
+    return os.pathsep.join([str(folder), str(FOLDER)])
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(name: str, path: str, tmp_path: Path) -> None:
+    test, _ = MUTANTS[name]
+    done = subprocess.run(
+        [sys.executable, "-m", "xtrain.conformance", "--backend", name, "-k", test, "--tb=line"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert done.returncode == 1, f"{test} did not catch it:\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
+    assert f"::test_{test.removeprefix('test_')}" in done.stdout or test in done.stdout

@@ -1,0 +1,31 @@
+"""The suite that a backend must pass, shipped so that the author of any backend can run it.
+
+    python -m xtrain.conformance --backend NAME [--device D] [pytest's own arguments]
+
+Every figure is compared with the NumPy reference in float64. Tolerances are not chosen: `compare` measures
+in each test how far the reference itself moves when its inputs move by one unit in the last place of
+float32, and allows a small multiple of that.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xtrain.errors import UsageError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the suite for the backend that `--backend` names; pytest's exit code."""
+    try:
+        import pytest
+    except ImportError:
+        raise UsageError("the conformance suite needs pytest", remedy="pip install pytest") from None
+    folder = str(Path(__file__).parent)
+    own = [
+        "-p",
+        "xtrain.conformance.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(Path(folder) / "pytest.ini"),
+    ]
+    return int(pytest.main([*own, *arguments, folder]))

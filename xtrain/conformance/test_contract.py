@@ -1,0 +1,112 @@
+"""What a backend says of itself, and what it must refuse."""
+
+import dataclasses
+
+import pytest
+
+from xtrain import plugins
+from xtrain.conformance.cases import CONVOLUTIONAL, LAYERS, LOSS, MLP, OPTIMIZERS, Case
+from xtrain.errors import BackendError, UnsupportedError
+from xtrain.protocols import Backend
+from xtrain.spec import SGD, Adam, Conv2d, Flatten, Layer, Linear, ModelSpec, OptimizerSpec
+
+
+def test_probe_finds_the_device_in_use(backend: Backend) -> None:
+    backend.model(MLP)
+    probe = backend.probe()
+    assert probe.problem is None
+    assert probe.version
+    assert backend.device in probe.devices
+    assert probe.precisions
+
+
+def test_environment_is_names_and_values(backend: Backend) -> None:
+    for threads in (None, 1, 2):
+        for key, value in backend.environment(CONVOLUTIONAL, threads).items():
+            assert key
+            assert isinstance(value, str)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+def test_every_layer_is_explained(case: Case, backend: Backend) -> None:
+    terms = backend.explain(case.model, LOSS, SGD())
+    for node in case.model.walk():
+        assert terms[f"model.{node.path}"]
+    assert terms["loss"]
+
+
+@pytest.mark.parametrize("spec", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def test_every_optimizer_key_is_explained(spec: OptimizerSpec, backend: Backend) -> None:
+    terms = backend.explain(MLP, LOSS, spec)
+    for field in dataclasses.fields(spec):
+        assert terms[f"optimizer.{field.name}"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "value"),
+    [
+        (SGD(momentum=0.9), "momentum", 0.8),
+        (SGD(momentum=0.9), "dampening", 0.1),
+        (SGD(momentum=0.9), "nesterov", True),
+        (SGD(), "weight_decay", 0.1),
+        (Adam(), "betas", (0.5, 0.6)),
+        (Adam(), "eps", 1e-3),
+        (Adam(), "weight_decay", 0.1),
+    ],
+)
+def test_an_explanation_follows_the_value(
+    spec: OptimizerSpec, key: str, value: object, backend: Backend
+) -> None:
+    changed = dataclasses.replace(spec, **{key: value})
+    terms = [backend.explain(MLP, LOSS, each)[f"optimizer.{key}"] for each in (spec, changed)]
+    assert terms[0] != terms[1]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"out_channels": 5}, {"kernel_size": 2}, {"stride": 2}, {"padding": 1}, {"bias": False}],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_an_explanation_follows_the_layer(changed: dict[str, int], backend: Backend) -> None:
+    terms = []
+    for options in ({}, changed):
+        convolution = Conv2d(**{"out_channels": 4, "kernel_size": 3, **options})
+        model = ModelSpec("m", (3, 8, 8), (convolution, Flatten(), Linear(out_features=5)))
+        terms.append(backend.explain(model, LOSS, SGD())["model.conv1"])
+    assert terms[0] != terms[1]
+
+
+class _Unheard(Layer):
+    op = "unheard"
+
+
+def test_an_unknown_layer_is_refused(backend: Backend) -> None:
+    model = ModelSpec("m", (4,), (_Unheard(name="strange"), Linear(out_features=5)))
+    with pytest.raises(UnsupportedError, match="strange"):
+        backend.model(model)
+
+
+def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Unheard:
+        lr: float = 0.1
+        buffers: tuple[str, ...] = ()
+
+    with pytest.raises(UnsupportedError, match="Unheard"):
+        backend.optimizer(Unheard(), backend.model(MLP))  # type: ignore[arg-type]  # on purpose
+
+
+def test_an_unknown_loss_is_refused(backend: Backend) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Unheard:
+        name: str = "unheard"
+
+    model = backend.model(MLP)
+    with pytest.raises(UnsupportedError, match="Unheard"):
+        backend.loop(model, Unheard(), backend.optimizer(SGD(), model))  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("device", ["gpu:99", "ascend:99", "toaster", "cpu:1", "gpu:x", ""])
+def test_a_device_that_is_not_there_is_refused(device: str, backend: Backend) -> None:
+    with pytest.raises(BackendError, match=backend.name):
+        plugins.load(backend.name, device).model(MLP)

@@ -1,0 +1,128 @@
+"""Every optimizer over fed gradients; its state; and the step that the loop makes of it."""
+
+import numpy as np
+import pytest
+
+from xtrain import plan
+from xtrain.conformance.cases import CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
+from xtrain.conformance.compare import against_noise, assert_same, nudged
+from xtrain.conformance.parts import batch, build, float32
+from xtrain.protocols import Backend
+from xtrain.spec import OptimizerSpec, State, StepInput
+
+every_optimizer = pytest.mark.parametrize("spec", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+
+
+def _gradients(number: int, seed: int = 0) -> State:
+    """Of all sizes: ordinary ones, some near Adam's eps, some far below it, some zero."""
+    scales = np.array([1.0, 1e-3, 1e-8, 1e-10, 0.0])
+    gradients: State = {}
+    for name in MLP.trainable:
+        shape = MLP.tensors[name].shape
+        words = plan.words(number, f"gradient/{name}", 2 * int(np.prod(shape))).reshape(2, -1)
+        sign = words[0].astype(np.float64) / 2**63 - 1
+        scale = scales[(words[1] % np.uint64(len(scales))).astype(np.int64)]
+        gradients[name] = (sign * scale).astype(np.float32).reshape(shape)
+    return nudged(gradients, seed) if seed else gradients
+
+
+def _start() -> State:
+    """Biases at zero, so that small updates show and are not rounded away in large weights."""
+    state = plan.initial_state(0, MLP)
+    return {name: np.zeros_like(v) if name.endswith("bias") else v for name, v in state.items()}
+
+
+def _ten_steps(backend: Backend, spec: OptimizerSpec, seed: int = 0) -> State:
+    parts = build(backend, MLP, spec, _start())
+    for number in range(1, 11):
+        step = StepInput(number, spec.lr * (1 + number % 3))
+        parts.optimizer.step(_gradients(number, seed), step)
+    state = parts.optimizer.state()
+    assert int(state.pop("step")) == 10
+    return parts.model.state() | state
+
+
+@every_optimizer
+def test_ten_steps_on_fed_gradients(spec: OptimizerSpec, backend: Backend, reference: Backend) -> None:
+    against_noise(lambda seed: _ten_steps(reference, spec, seed), _ten_steps(backend, spec))
+
+
+@every_optimizer
+def test_names_and_zeros_before_the_first_step(spec: OptimizerSpec, backend: Backend) -> None:
+    state = build(backend, MLP, spec).optimizer.state()
+    assert set(state) == {"step"} | {f"{name}/{b}" for name in MLP.trainable for b in spec.buffers}
+    for name, value in state.items():
+        assert not value.any(), name
+        assert value.shape == (() if name == "step" else MLP.tensors[name.split("/")[0]].shape)
+
+
+@every_optimizer
+@pytest.mark.parametrize("made", [0, 1, 4], ids=lambda made: f"after_{made}")
+def test_state_goes_on_elsewhere(spec: OptimizerSpec, made: int, backend: Backend) -> None:
+    """Loaded into fresh parts, and into parts that have already stepped, it goes on to the same bits."""
+    left_alone = build(backend, MLP, spec, _start())
+    for number in range(1, made + 1):
+        left_alone.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+    model, optimizer = left_alone.model.state(), left_alone.optimizer.state()
+    fresh, used = build(backend, MLP, spec, model), build(backend, MLP, spec)
+    used.optimizer.step(_gradients(99), StepInput(1, spec.lr))
+    used.model.load(model)
+    for parts in (fresh, used):
+        parts.optimizer.load(optimizer)
+        assert_same(parts.optimizer.state(), optimizer)
+    for number in range(made + 1, made + 4):
+        for parts in (left_alone, fresh, used):
+            parts.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+    for parts in (fresh, used):
+        assert_same(parts.model.state(), left_alone.model.state())
+        assert_same(parts.optimizer.state(), left_alone.optimizer.state())
+
+
+@every_optimizer
+def test_the_reference_state_is_taken_over(spec: OptimizerSpec, backend: Backend, reference: Backend) -> None:
+    def handed_over(under: Backend, seed: int = 0) -> State:
+        first = build(reference, MLP, spec, _start())
+        for number in range(1, 4):
+            first.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+        parts = build(under, MLP, spec, float32(first.model.state()))
+        parts.optimizer.load(float32(first.optimizer.state()))
+        for number in range(4, 7):
+            parts.optimizer.step(_gradients(number, seed), StepInput(number, spec.lr))
+        return parts.model.state()
+
+    against_noise(lambda seed: handed_over(reference, seed), handed_over(backend))
+
+
+@every_optimizer
+def test_a_train_step_is_gradients_and_update(spec: OptimizerSpec, backend: Backend) -> None:
+    data = split(CONVOLUTIONAL)
+    whole, halves = build(backend, CONVOLUTIONAL, spec), build(backend, CONVOLUTIONAL, spec)
+    for number in (1, 2):
+        step, samples = step_input(CONVOLUTIONAL, number, spec.lr), batch(backend, data)
+        whole.loop.train_step([samples], step)
+        halves.optimizer.step(halves.loop.gradients(samples, step), step)
+    expected = halves.model.state()
+
+    def compute(seed: int) -> State:
+        return nudged(expected, seed) if seed else expected
+
+    # Adam divides by the gradient's own size, which makes rounding in a gradient near zero count in full.
+    scale = max(float(np.abs(value).max()) for value in expected.values())
+    for name, value in whole.model.state().items():
+        np.testing.assert_allclose(value, expected[name], rtol=2e-4, atol=2e-5 * scale, err_msg=name)
+
+
+@every_optimizer
+def test_loading_a_model_keeps_the_optimizer_in_place(spec: OptimizerSpec, backend: Backend) -> None:
+    """After a load the loop trains the loaded weights, not the ones it was bound to."""
+    data, step = split(MLP), step_input(MLP)
+    parts = build(backend, MLP, spec)
+    parts.loop.train_step([batch(backend, data)], step)
+    zeros = {name: np.zeros_like(value) for name, value in parts.model.state().items()}
+    parts.model.load(zeros)
+    parts.optimizer.load(build(backend, MLP, spec).optimizer.state())
+    parts.loop.train_step([batch(backend, data)], step)
+    fresh = build(backend, MLP, spec, zeros)
+    fresh.loop.train_step([batch(backend, data)], step)
+    assert_same(parts.model.state(), fresh.model.state())
+    assert parts.model.state()["fc2.bias"].any()
