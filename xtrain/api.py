@@ -1,9 +1,11 @@
 """The Python API: what the command line does, in a call."""
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,10 @@ def run(
         raise UsageError("give a recipe to train, or resume=")
     place, name = locate(resume) if resume is not None else (None, "last")
     chosen = _recipe(recipe, place, overrides or {})
-    if backend is None:
-        backend = place.sessions[-1]["backend"] if place and place.sessions else plugins.default()[0]
+    if backend is None and place and place.sessions:
+        last = place.sessions[-1]
+        backend, threads = last["backend"], threads or last["threads"]
+    backend = backend or plugins.default()[0]
     observers = [] if quiet else [progress(Console())]
     options = Options(backend, device, threads, Path(data_dir) if data_dir else None, observers)
     target = Path(out) if out else None
@@ -77,7 +81,7 @@ def evaluate(
     Runs in this process: `UsageError` where another backend's framework is loaded already.
     """
     place = run if isinstance(run, Run) else Run(run)
-    backend = backend or place.sessions[-1]["backend"]
+    backend = backend or (place.sessions[-1]["backend"] if place.sessions else plugins.default()[0])
     made = plugins.load(backend, device, threads)
     if plugins.occupied(made, made.environment(place.recipe.model_spec, threads)):
         raise UsageError(
@@ -108,10 +112,10 @@ def _in_a_process(recipe: Recipe, options: Options, out: Path | None, place: Run
         arguments += ["--threads", str(options.threads)] if options.threads else []
         arguments += ["--data-dir", str(options.data_dir)] if options.data_dir else []
         if place:
-            loop = recipe.loop
             target = place.checkpoint(name) if name != "last" else place.path
-            arguments += ["--resume", str(target), "--epochs", str(loop.epochs)]
-            arguments += ["--log-every", str(loop.log_every)]
+            arguments += ["--resume", str(target)]
+            for key, value in asdict(recipe.loop).items():
+                arguments += ["--set", f"loop.{key}={json.dumps(value)}"]
         else:
             path = Path(folder) / f"{recipe.name}.toml"
             path.write_text(recipe.to_toml(), encoding="utf-8")
@@ -127,6 +131,8 @@ def _in_a_process(recipe: Recipe, options: Options, out: Path | None, place: Run
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        lines = done.stderr.strip().removeprefix("error: ")
-        raise XtrainError(lines or f"the training process ended with code {done.returncode}")
+        # Frameworks may have said something before.
+        lines = f"\n{done.stderr.strip()}".rpartition("\nerror: ")[2].strip()
+        kind = UsageError if done.returncode == UsageError.exit_code else XtrainError
+        raise kind(lines or f"the training process ended with code {done.returncode}")
     return place or Run(out or "")

@@ -1,15 +1,17 @@
 """Canonical state <-> safetensors: a folder that is either whole or not there.
 
 `checkpoints/step-N/` holds `weights.safetensors`, `optimizer.safetensors` and `progress.json`, which also
-has the hashes of the other two. It is written beside, synced and renamed; `last` and `best` are links.
+has the hashes of all three. It is written beside, synced and renamed; `last` and `best` are links.
 """
 
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -68,9 +70,12 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
     """Read a checkpoint of `model`. `CheckpointError` where it is damaged or belongs to another model."""
     try:
         record = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise CheckpointError(f"its format is {record['format']}, this xtrain reads {_FORMAT}")
         hashes, progress = record["sha256"], Progress.from_dict(record["progress"])
+        _compare("progress.json", _digest(record["progress"]), hashes["progress"])
         weights, optimizer = (_read(path / name, hashes[name]) for name in _TENSOR_FILES)
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, CheckpointError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"is damaged or not a checkpoint: {error}",
             where=path,
@@ -85,11 +90,9 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         contiguous = {key: np.ascontiguousarray(value).reshape(value.shape) for key, value in state.items()}
         save_file(contiguous, folder / name, metadata={"format": "xtrain"})
         sync(folder / name)
-    record = {
-        "format": _FORMAT,
-        "sha256": {name: _sha256(folder / name) for name in _TENSOR_FILES},
-        "progress": checkpoint.progress.to_dict(),
-    }
+    progress = checkpoint.progress.to_dict()
+    hashes = {name: _sha256(folder / name) for name in _TENSOR_FILES} | {"progress": _digest(progress)}
+    record = {"format": _FORMAT, "sha256": hashes, "progress": progress}
     (folder / "progress.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     sync(folder / "progress.json")
     sync_folder(folder)
@@ -108,9 +111,18 @@ def _replace(target: Path, beside: Path) -> None:
 
 
 def _read(path: Path, expected: str) -> State:
-    if _sha256(path) != expected:
-        raise CheckpointError(f"{path.name} is not the file that was written (its hash differs)")
+    _compare(path.name, _sha256(path), expected)
     return dict(load_file(path))
+
+
+def _compare(name: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise CheckpointError(f"{name} is not the file that was written (its hash differs)")
+
+
+def _digest(progress: Mapping[str, Any]) -> str:
+    """Of the values, however they are laid out."""
+    return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

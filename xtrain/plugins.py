@@ -15,7 +15,7 @@ from typing import cast
 
 import pluggy
 
-from xtrain.errors import BackendError, suggest
+from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend
 
 GROUP = "xtrain.backends"
@@ -51,9 +51,12 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
     manager.add_hookspecs(Hooks)
     try:
         manager.load_setuptools_entrypoints(GROUP, name=name)
-    except ImportError as error:
-        raise BackendError(f"backend {name!r}: its plugin does not load: {error}") from error
-    backend = manager.hook.xtrain_backend(device=device, threads=threads)
+        backend = manager.hook.xtrain_backend(device=device, threads=threads)
+    except XtrainError:
+        raise
+    except Exception as error:  # whatever a plugin's own code may raise
+        problem = f"backend {name!r}: its plugin does not load: {type(error).__name__}: {error}"
+        raise BackendError(problem) from error
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
     return cast(Backend, backend)

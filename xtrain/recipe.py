@@ -1,6 +1,7 @@
 """TOML -> `Recipe`: every default explicit, or an error naming file, key, value and what is allowed."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import Field, Strict
+from pydantic import AfterValidator, Field, Strict
 
 from xtrain import data, models
 from xtrain.errors import RecipeError, UsageError, suggest
@@ -43,13 +44,19 @@ class Data:
     drop_last: bool = False
 
 
+def _interval(every: int | str) -> int | str:
+    if (every >= 1) if isinstance(every, int) else re.fullmatch(r"[1-9]\d* epochs?", every):
+        return every
+    raise ValueError('give a number of steps, or "N epochs"')
+
+
 @frozen
 class Loop:
     """How long, and how often something is said or kept. `checkpoint_every`: steps, or `"N epochs"`."""
 
     epochs: Count
     log_every: Count = 100
-    checkpoint_every: Count | Annotated[str, Field(pattern=r"^[1-9]\d* epochs?$")] = "1 epoch"
+    checkpoint_every: Annotated[int | str, AfterValidator(_interval)] = "1 epoch"
 
     def checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
         """True where a checkpoint belongs after `step` of `epoch` (both counted from 1)."""
@@ -150,8 +157,8 @@ def find(source: str | Path) -> Path:
 
 
 def _override(values: dict[str, Any], overrides: Mapping[str, Any], where: object) -> dict[str, Any]:
-    # Sections before their keys, and of those the name: `--set optimizer.momentum=0.9 --set optimizer.name=sgd`
-    # means the same either way round.
+    # A section before its keys, and its name before the others: `--set optimizer.momentum=0.9
+    # --set optimizer.name=sgd` means the same either way round.
     for key, value in sorted(overrides.items(), key=lambda item: _rank(item[0])):
         *sections, last = key.split(".")
         table = values

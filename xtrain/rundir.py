@@ -1,6 +1,7 @@
 """The run directory: resolved recipe, one entry per session, metrics, checkpoints; written and read back."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "recipe.toml").is_file() or not (self.path / "run.json").is_file():
+        if not is_run(self.path):
             raise UsageError(
                 "is not a run directory (no recipe.toml and run.json in it)",
                 where=self.path,
@@ -37,13 +38,14 @@ class Run:
     @classmethod
     def create(cls, path: Path, recipe: Recipe) -> "Run":
         """Make a new run directory; one that holds something is refused."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(
-                "exists and is not an empty directory",
-                where=path,
-                remedy=f"choose another --out, or go on with: xtrain run --resume {path}",
-            )
         try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                going_on = f", or go on with: xtrain run --resume {path}" if is_run(path) else ""
+                raise UsageError(
+                    "exists and is not an empty directory",
+                    where=path,
+                    remedy=f"choose another --out{going_on}",
+                )
             (path / "checkpoints").mkdir(parents=True)
             write_atomically(path / "recipe.toml", recipe.to_toml())
             write_atomically(path / "run.json", _dump({"name": recipe.name, "sessions": []}))
@@ -148,13 +150,17 @@ class Run:
             raise UsageError(
                 "another process is training this run", where=self.path, remedy="wait for it, or end it"
             ) from None
+        except OSError as error:
+            raise XtrainError(f"can't be written: {error.strerror}", where=self.path) from error
         try:
             yield
         finally:
             lock.release()
 
     def sweep(self) -> None:
-        """Mend what a killed session left half-done."""
+        """Mend what a killed session left half-done. Only the one who holds the lock may do that."""
+        for leftover in self.path.glob(".*.*.[0-9]*"):  # what write_atomically writes beside
+            leftover.unlink()
         for aside in self.checkpoints.glob(".old-*"):
             name = aside.name.removeprefix(".old-").partition(".")[0]
             if not (self.checkpoints / name).exists():
@@ -166,11 +172,17 @@ class Run:
         return f"Run({str(self.path)!r})"
 
 
+def is_run(path: Path) -> bool:
+    """True for a directory that a run was made in."""
+    return all(os.path.isfile(path / name) for name in ("recipe.toml", "run.json"))
+
+
 def locate(path: str | Path) -> tuple[Run, str]:
     """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
     path = Path(path)
-    if path.parent.name == "checkpoints" and path.is_dir():
-        return Run(path.parent.parent), path.name
+    folder = path if path.parent.name == "checkpoints" else path.absolute()
+    if folder.parent.name == "checkpoints" and folder.is_dir():
+        return Run(folder.parent.parent), folder.name
     return Run(path), "last"
 
 

@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
     with run.locked():
         run.sweep()
         start = None
-        if name != "last" or run.checkpoints.joinpath("last").exists():
+        if name != "last" or os.path.lexists(run.checkpoints / "last"):
             start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
         progress = start.progress if start else Progress()
         backend = open_backend(options, recipe.model_spec)
@@ -111,40 +112,56 @@ def evaluate_run(run: Run, name: str, options: Options) -> Sums:
 def _session(
     run: Run, recipe: Recipe, backend: Backend, parts: Parts, progress: Progress, options: Options
 ) -> Outcome:
-    started = time.perf_counter()
+    how, started = "failed", time.perf_counter()
+    with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
+        _go_back(run, progress)
+        run.set_recipe(recipe)
+        run.open_session(_facts(recipe, backend, options, progress))
+        ending.callback(lambda: run.close_session(how, time.perf_counter() - started, progress.step))
+        observers = [MetricsFile(run.metrics_path), Curves(run), *options.observers]
+        for observer in observers:
+            ending.callback(observer.stop)
+        try:
+            with stop_signals() as stopping:
+                trainer = Trainer(recipe, parts, progress, observers, partial(_save, run), stopping)
+                per_epoch = trainer.steps_per_epoch
+                start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
+                for observer in observers:
+                    observer.start(start)
+                finished = trainer.run()
+            how = "finished" if finished else "interrupted"
+        except KeyboardInterrupt:  # the second Ctrl-C
+            how = "interrupted"
+            raise
+        except (XtrainError, OSError) as error:
+            how = f"failed: {getattr(error, 'problem', error)}"
+            raise
+    return Outcome(run, finished, progress.step)
+
+
+def _go_back(run: Run, progress: Progress) -> None:
+    """Let the run's directory say what was true at `progress`."""
     if progress.step:
         checkpoints.mark_last(run.checkpoints, progress.step)
+    if progress.best_step and (run.checkpoints / f"step-{progress.best_step}").is_dir():
+        checkpoints.mark_best(run.checkpoints, progress.best_step)
     run.cut(lambda record: _happened(record, progress))
-    run.set_recipe(recipe)
-    run.open_session(_facts(recipe, backend, options, progress))
-    observers = [MetricsFile(run.metrics_path), Curves(run), *options.observers]
 
-    def save(checkpoint: Checkpoint, best: bool) -> None:
-        checkpoints.save(run.checkpoints, checkpoint)
-        if best:
-            checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
 
-    how = "failed"
+def _save(run: Run, checkpoint: Checkpoint, best: bool) -> None:
+    checkpoints.save(run.checkpoints, checkpoint)
+    if best:
+        checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
+
+
+@contextmanager
+def _written(run: Run) -> Iterator[None]:
+    """Tells what the disk refuses."""
     try:
-        with stop_signals() as stopping:
-            trainer = Trainer(recipe, parts, progress, observers, save, stopping)
-            per_epoch = trainer.steps_per_epoch
-            start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
-            for observer in observers:
-                observer.start(start)
-            finished = trainer.run()
-        how = "finished" if finished else "interrupted"
-    except XtrainError as error:
-        how = f"failed: {error.problem}"
-        raise
+        yield
     except OSError as error:
-        how = f"failed: {error}"
-        raise XtrainError(f"the run can't be written: {error}", where=run.path) from error
-    finally:
-        for observer in reversed(observers):
-            observer.stop()
-        run.close_session(how, time.perf_counter() - started, progress.step)
-    return Outcome(run, finished, progress.step)
+        remedy = f"make room or make it writable, then go on with: xtrain run --resume {run.path}"
+        raise XtrainError(f"the run can't be written: {error}", where=run.path, remedy=remedy) from error
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from xtrain.protocols import Dataset, Handle, Loop, Model, Optimizer
 from xtrain.recipe import Recipe
 from xtrain.spec import Draws, Metrics, StepInput
 
+_REMEDY = "the last good checkpoint is kept; a smaller optimizer.lr is the usual cure"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -111,6 +113,8 @@ class Trainer:
     def _finish_epoch(self) -> None:
         recipe, progress = self._recipe, self.progress
         sums, seconds = evaluate(self._parts.loop, self._parts.test, recipe.data.eval_batch_size)
+        if not np.isfinite(sums.loss_sum):
+            raise NonFiniteError(f"the test loss after step {progress.step} is {sums.loss}", remedy=_REMEDY)
         trained = progress.epoch_sums
         progress.epoch += 1
         record = EpochRecord(
@@ -148,8 +152,7 @@ class Trainer:
         for (step, _), figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
                 raise NonFiniteError(
-                    f"the loss of step {step} is {figures.loss_sum / figures.count}",
-                    remedy="the last good checkpoint is kept; a smaller optimizer.lr is the usual cure",
+                    f"the loss of step {step} is {figures.loss_sum / figures.count}", remedy=_REMEDY
                 )
             self.progress.epoch_sums.add(figures)
             self.progress.log_sums.add(figures)
@@ -160,10 +163,7 @@ class Trainer:
         model = self._parts.model.state()
         for name, tensor in model.items():
             if not np.isfinite(tensor).all():
-                raise NonFiniteError(
-                    f"{name} is not finite after step {self.progress.step}",
-                    remedy="the last good checkpoint is kept; a smaller optimizer.lr is the usual cure",
-                )
+                raise NonFiniteError(f"{name} is not finite after step {self.progress.step}", remedy=_REMEDY)
         self._save_checkpoint(Checkpoint(model, self._parts.optimizer.state(), self.progress), best)
 
 

@@ -1,6 +1,7 @@
 """The command line: one file per command, loaded when it is called. Help pays for no command."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 
 from xtrain.cli.group import cli
@@ -30,12 +31,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         return 1
     except XtrainError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: what xtrain does not foresee
         if debug:
-            raise
+            traceback.print_exc()
         text = str(error).strip().splitlines()
         print(f"error: {type(error).__name__}: {text[0] if text else ''}", file=sys.stderr)  # noqa: T201
         print("  not an error xtrain foresees; --debug shows where it comes from", file=sys.stderr)  # noqa: T201

@@ -4,6 +4,7 @@ import click
 
 from xtrain import plugins
 from xtrain.cli.options import read_recipe, recipe_options
+from xtrain.errors import UnsupportedError
 
 
 @click.command("check")
@@ -18,10 +19,13 @@ def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
     checked = read_recipe(recipe, settings, seed)
     click.echo(checked.to_toml())
     for backend in plugins.loadable():
-        terms = backend.explain(checked.model_spec, checked.loss, checked.optimizer)
         note = "" if plugins.installed(backend) else f" (not installed: {backend.install})"
         click.echo(f"# under {backend.name}{note}")
-        width = max(map(len, terms))
+        try:
+            terms = backend.explain(checked.model_spec, checked.loss, checked.optimizer)
+        except UnsupportedError as error:
+            terms = {"not supported": error.problem}
+        width = max(map(len, terms), default=0)
         for key, term in terms.items():
             click.echo(f"#   {key:{width}}  {term}")
     return 0

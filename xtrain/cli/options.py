@@ -60,6 +60,6 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set {text}: give it as section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key.strip(), value.strip()
-    return key.strip(), parsed["value"]
+    return key.strip(), parsed["value"] if len(parsed) == 1 else value

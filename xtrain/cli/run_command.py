@@ -45,9 +45,11 @@ def command(
         )
     options = Options(backend or "", device, threads, data_dir, [progress(Console())])
     if resumed is not None:
-        if out or settings or seed is not None:
-            raise UsageError("--resume goes on as the run began: --out, --set and --seed can't be changed")
-        outcome = _resume(console, resumed, options, {"epochs": epochs, "log_every": log_every})
+        if out or seed is not None or not all(text.startswith("loop.") for text in settings):
+            raise UsageError(
+                "--resume goes on as the run began: no --out, no --seed, and --set for keys of loop only"
+            )
+        outcome = _resume(console, resumed, options, settings, {"epochs": epochs, "log_every": log_every})
     else:
         assert recipe is not None
         chosen = read_recipe(recipe, settings, seed, epochs=epochs, log_every=log_every)
@@ -57,9 +59,11 @@ def command(
     return _conclude(console, outcome)
 
 
-def _resume(console: Console, path: Path, options: Options, loop: dict[str, int | None]) -> Outcome:
+def _resume(
+    console: Console, path: Path, options: Options, settings: tuple[str, ...], loop: dict[str, int | None]
+) -> Outcome:
     run, name = locate(path)
-    recipe = read_recipe(run.path / "recipe.toml", (), None, **loop)
+    recipe = read_recipe(run.path / "recipe.toml", settings, None, **loop)
     if not options.backend and run.sessions:
         last = run.sessions[-1]
         options = replace(options, backend=last["backend"], threads=options.threads or last["threads"])

@@ -42,18 +42,19 @@ def assemble(split: Split, draws: Draws) -> Iterator[Pair]:
     """Images float32 [B, C, H, W] and labels int64 [B] of each batch, normalised, in fresh aligned arrays."""
     for indices in draws.batches:
         pixels = split.images[indices]
-        for step, words in zip(split.augment, draws.augment, strict=False):
+        for step, words in zip(split.augment, draws.augment, strict=True):
             pixels = apply(step, pixels, words[indices])
         images = empty(pixels.shape, np.float32)
         for channel, values in enumerate(split.table):
-            images[:, channel] = values[pixels[:, channel]]
+            # A pixel always has its entry: "clip" only spares the check, a third of the time of indexing.
+            images[:, channel] = values.take(pixels[:, channel], mode="clip")
         labels = empty(indices.shape, np.int64)
         labels[:] = split.labels[indices]
         yield images, labels  # type: ignore[misc]  # empty() can't say its dtype
 
 
 def prefetch(source: Iterator[T], depth: int = 2) -> Iterator[T]:
-    """Run an iterator on a thread, at most `depth` items ahead; its errors are raised here.
+    """Run an iterator on a thread, some `depth` items ahead; its errors are raised here.
 
     Leaving early (a break, an exception, Ctrl-C) stops the thread.
     """

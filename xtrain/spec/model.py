@@ -61,7 +61,10 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ShapeError("a model needs at least one layer")
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise ShapeError(f"an input of {format_shape(self.input_shape)} holds nothing")
         object.__setattr__(self, "nodes", _place(self.layers, self.input_shape, prefix=""))
+        _check_paths(self.nodes)
 
     @property
     def output_shape(self) -> Shape:
@@ -126,6 +129,18 @@ def _place_one(layer: Layer, shape: Shape, prefix: str) -> Node:
         return Node(path, layer, shape, layer.output_shape(shape))
     except ShapeError as error:
         raise ShapeError(f"layer {path}, given {format_shape(shape)}: {error}") from None
+
+
+def _check_paths(nodes: Sequence[Node], parent: str = "") -> None:
+    """Refuse a path that another layer has, or that leads through one: `a.b` beside `a` is not inside it."""
+    paths = {node.path for node in nodes}
+    for node in nodes:
+        steps = node.path.removeprefix(parent).split(".")
+        for length in range(1, len(steps)):
+            outer = parent + ".".join(steps[:length])
+            if outer in paths:
+                raise ShapeError(f"layer {node.path} has a name inside layer {outer}; rename one of them")
+        _check_paths((*node.body, *node.shortcut), f"{node.path}.")
 
 
 def _named(layers: Sequence[Layer], prefix: str) -> list[Layer]:
