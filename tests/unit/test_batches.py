@@ -102,10 +102,10 @@ def test_batch_size_and_order_change_nothing_about_an_image(count, batch_size, s
         assert images.tobytes() == alone[indices].tobytes()
 
 
-def test_without_draws_nothing_is_augmented():
+def test_an_augmentation_without_draws_is_not_left_out_in_silence():
     split = split_of(4, augment=(FLIP,))
-    ((images, _),) = assemble(split, Draws((np.arange(4),)))
-    np.testing.assert_array_equal(images[:, 0], split.table[0][split.images[:, 0]])
+    with pytest.raises(ValueError, match="zip"):
+        list(assemble(split, Draws((np.arange(4),))))
 
 
 # ---- augmentation

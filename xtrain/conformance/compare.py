@@ -25,7 +25,8 @@ def _nudge(value: NDArray[Any], name: str, seed: int) -> NDArray[Any]:
     if not np.issubdtype(value.dtype, np.floating):
         return value
     random = plan.words(seed, f"nudge/{name}", value.size).astype(np.float64).reshape(value.shape)
-    return value * (1 + EPSILON * (random / 2**63 - 1))
+    moved: NDArray[Any] = value * (1 + EPSILON * (random / 2**63 - 1))
+    return moved
 
 
 def assert_close(actual: State, expected: State, perturbed: list[State]) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, split
@@ -44,7 +45,7 @@ def test_batches(
             np.testing.assert_array_equal(images[row], expected, err_msg=f"sample {sample}")
 
 
-def _expected(data: Split, sample: int, words: list[np.ndarray]) -> np.ndarray:
+def _expected(data: Split, sample: int, words: list[NDArray[np.uint64]]) -> NDArray[np.float32]:
     pixels = data.images[sample]
     for step, drawn in zip(data.augment, words, strict=True):
         if isinstance(step, RandomCrop):

@@ -1,6 +1,7 @@
 """What a backend says of itself, and what it must refuse."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_every_optimizer_key_is_explained(spec: OptimizerSpec, backend: Backend)
     ],
 )
 def test_an_explanation_follows_the_value(
-    spec: OptimizerSpec, key: str, value: object, backend: Backend
+    spec: OptimizerSpec, key: str, value: Any, backend: Backend
 ) -> None:
     changed = dataclasses.replace(spec, **{key: value})
     terms = [backend.explain(MLP, LOSS, each)[f"optimizer.{key}"] for each in (spec, changed)]
@@ -67,10 +68,11 @@ def test_an_explanation_follows_the_value(
     [{"out_channels": 5}, {"kernel_size": 2}, {"stride": 2}, {"padding": 1}, {"bias": False}],
     ids=lambda changed: next(iter(changed)),
 )
-def test_an_explanation_follows_the_layer(changed: dict[str, int], backend: Backend) -> None:
+def test_an_explanation_follows_the_layer(changed: dict[str, Any], backend: Backend) -> None:
     terms = []
     for options in ({}, changed):
-        convolution = Conv2d(**{"out_channels": 4, "kernel_size": 3, **options})
+        arguments: dict[str, Any] = {"out_channels": 4, "kernel_size": 3, **options}
+        convolution = Conv2d(**arguments)
         model = ModelSpec("m", (3, 8, 8), (convolution, Flatten(), Linear(out_features=5)))
         terms.append(backend.explain(model, LOSS, SGD())["model.conv1"])
     assert terms[0] != terms[1]
