@@ -59,6 +59,10 @@ def load(name: str, device: str = "auto", threads: int | None = None) -> Backend
         raise BackendError(problem) from error
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
+    members = (*Backend.__annotations__, *(member for member in vars(Backend) if member[0] != "_"))
+    lacking = [member for member in members if not hasattr(backend, member)]
+    if lacking:
+        raise BackendError(f"backend {name!r}: its plugin gives no backend, it lacks {', '.join(lacking)}")
     return cast(Backend, backend)
 
 
@@ -79,10 +83,9 @@ def default() -> tuple[str, str]:
     chosen = os.environ.get("XTRAIN_BACKEND")
     if chosen:
         return chosen, "$XTRAIN_BACKEND says so"
-    found = [backend for backend in loadable() if installed(backend)]
-    for backend in found:
-        if backend.framework:
-            return backend.name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
+    found = sorted(filter(installed, loadable()), key=lambda backend: backend.rank)
+    if found and found[0].framework:
+        return found[0].name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
     if found:
         return found[0].name, "no framework is installed"
     raise BackendError("no backend is installed", remedy="pip install 'xtrain[all]'")

@@ -95,6 +95,8 @@ class Backend(Protocol):
     """The module whose import loads the framework; empty where there is none."""
     install: str
     """The command that installs what the backend needs."""
+    rank: int
+    """Of the installed frameworks the one of lowest rank is the default; ours have 1 to 3, take 100."""
     device: str
     """`cpu`, `gpu:0`, `ascend:0`, ... as asked for; `auto` until a builder has resolved it."""
 

@@ -16,7 +16,7 @@ from xtrain.protocols import Dataset, Handle, Loop, Model, Optimizer
 from xtrain.recipe import Recipe
 from xtrain.spec import Draws, Metrics, StepInput
 
-_REMEDY = "the last good checkpoint is kept; a smaller optimizer.lr is the usual cure"
+_REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
 
 
 @dataclass(frozen=True)

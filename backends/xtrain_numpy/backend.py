@@ -20,6 +20,7 @@ class NumpyBackend:
     name = "numpy"
     framework = ""
     install = "pip install xtrain"
+    rank = 1000
 
     def __init__(self, device: str, threads: int | None) -> None:
         self.device = device

@@ -22,6 +22,7 @@ class TorchBackend:
     name = "torch"
     framework = "torch"
     install = "pip install 'xtrain[torch]'"
+    rank = 1
 
     def __init__(self, device: str, threads: int | None) -> None:
         self.device = device
