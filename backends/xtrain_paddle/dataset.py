@@ -1,0 +1,41 @@
+"""One split as batches of Paddle tensors."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import Tensor
+
+from xtrain.data.batches import assemble, prefetch
+from xtrain.spec import Draws, Split
+
+Batch = tuple[Tensor, Tensor]
+
+
+class PaddleDataset:
+    """Batches are assembled in NumPy on a thread; on the CPU tensors share their memory."""
+
+    def __init__(self, split: Split, device: str) -> None:
+        self._split, self._device = split, device
+
+    def __len__(self) -> int:
+        """How many samples it has."""
+        return len(self._split.labels)
+
+    def batches(self, draws: Draws) -> Iterator[Batch]:
+        """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
+        # Tensors are made on the caller's thread: Paddle does not stand two threads at work.
+        for images, labels in prefetch(assemble(self._split, draws)):
+            yield self._tensor(images), self._tensor(labels)
+
+    def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The same as arrays."""
+        images, labels = batch
+        return images.numpy(), labels.numpy()
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        if self._device == "cpu":
+            # to_tensor would copy. (Paddle expects of __dlpack__ what only NumPy 2 has; it does without.)
+            return paddle.from_dlpack(array)  # type: ignore[arg-type]
+        return paddle.to_tensor(array, place=self._device)

@@ -1,0 +1,84 @@
+"""A lowered model: an nn.Layer with canonical names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+from paddle import Tensor, nn
+
+from xtrain.spec import Linear, ModelSpec, State, StepInput
+from xtrain_paddle.layers import Chain, Noise, sublayer
+
+
+class PaddleModel:
+    """`native` runs on its own too: `native(images)` gives logits in evaluation mode."""
+
+    def __init__(self, spec: ModelSpec, device: str) -> None:
+        self.spec, self.device = spec, device
+        self.native: nn.Layer = Chain(spec)
+        named = {**dict(self.native.named_parameters()), **dict(self.native.named_buffers())}
+        self.tensors: dict[str, Tensor] = {name: named[name] for name in spec.tensors}
+        self._transposed = {f"{node.path}.weight" for node in spec.walk() if isinstance(node.layer, Linear)}
+
+    def state(self) -> State:
+        """A copy of every tensor of the spec."""
+        return {name: self.to_canonical(name, tensor) for name, tensor in self.tensors.items()}
+
+    def load(self, state: State) -> None:
+        """Take over a state, in place: optimizers keep their hold on the parameters."""
+        for name, tensor in self.tensors.items():
+            tensor.set_value(self.from_canonical(name, state[name]))
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [B, K] in evaluation mode."""
+        self.native.eval()
+        with paddle.no_grad():
+            logits: Tensor = self.native(paddle.to_tensor(images, place=self.device))
+        return np.asarray(logits.numpy())
+
+    def trace(
+        self,
+        images: NDArray[np.float32],
+        step: StepInput | None,
+        inputs: Mapping[str, NDArray[Any]] | None = None,
+    ) -> State:
+        """Every layer's output by path, each layer fed its own input where `inputs` has one."""
+        outputs: State = {}
+        hooks = []
+        for node in self.spec.walk():
+            layer = sublayer(self.native, node.path)
+            if inputs and node.path in inputs:
+                hooks.append(layer.register_forward_pre_hook(self._feeder(inputs[node.path])))
+            hooks.append(layer.register_forward_post_hook(_recorder(outputs, node.path)))
+        self.native.train() if step else self.native.eval()
+        with paddle.no_grad():
+            self.native(paddle.to_tensor(images, place=self.device), self.noise(step) if step else None)
+        for hook in hooks:
+            hook.remove()
+        return outputs
+
+    def noise(self, step: StepInput, first_row: int = 0) -> Noise | None:
+        """What this step's dropout masks come from."""
+        return (first_row, *step.dropout_keys) if step.dropout_keys else None
+
+    def to_canonical(self, name: str, value: Tensor) -> NDArray[Any]:
+        """A copy in PyTorch's layout of a tensor that has the shape of parameter `name`."""
+        array = value.numpy()
+        return array.T.copy() if name in self._transposed else array.copy()
+
+    def from_canonical(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
+        """The same array in Paddle's layout, where a Linear's weight is [in, out]."""
+        return value.T if name in self._transposed else value
+
+    def _feeder(self, value: NDArray[Any]) -> Any:
+        given = paddle.to_tensor(value, place=self.device)
+        return lambda layer, args: (given, *args[1:])
+
+
+def _recorder(outputs: State, path: str) -> Any:
+    def record(layer: nn.Layer, args: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs[path] = output.numpy().copy()
+
+    return record
