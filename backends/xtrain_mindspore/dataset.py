@@ -1,0 +1,36 @@
+"""One split as batches of MindSpore tensors."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from mindspore import Tensor
+from numpy.typing import NDArray
+
+from xtrain.data.batches import assemble, prefetch
+from xtrain.spec import Draws, Split
+
+Batch = tuple[Tensor, Tensor]
+
+
+class MindSporeDataset:
+    """Batches are assembled in NumPy on a thread; on the CPU tensors share their memory."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        """How many samples it has."""
+        return len(self._split.labels)
+
+    def batches(self, draws: Draws) -> Iterator[Batch]:
+        """Images float32 [B, C, H, W] and labels int64 [B]; a device takes them over with the step."""
+        return prefetch(self._batches(draws))
+
+    def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The same as arrays."""
+        images, labels = batch
+        return images.asnumpy(), labels.asnumpy()
+
+    def _batches(self, draws: Draws) -> Iterator[Batch]:
+        for images, labels in assemble(self._split, draws):
+            yield Tensor.from_numpy(images), Tensor.from_numpy(labels)

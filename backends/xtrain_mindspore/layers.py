@@ -1,0 +1,207 @@
+"""The lowering table: one function for each layer of the vocabulary."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from xtrain.errors import UnsupportedError
+from xtrain.spec import ModelSpec, Node
+from xtrain.spec import layers as spec
+from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
+
+_UNDRAWN = {"weight_init": "zeros", "bias_init": "zeros"}  # no weights are drawn, they come by load
+_CANONICAL = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
+def conv2d(node: Node, layer: spec.Conv2d) -> nn.Cell:
+    """nn.Conv2d, whose own defaults are 'same' padding and no bias."""
+    channels = node.input_shape[0]
+    size, stride, padding = layer.kernel_size, layer.stride, layer.padding
+    return nn.Conv2d(
+        channels, layer.out_channels, size, stride, "pad", padding, has_bias=layer.bias, **_UNDRAWN
+    )
+
+
+def linear(node: Node, layer: spec.Linear) -> nn.Cell:
+    """nn.Dense."""
+    return nn.Dense(node.input_shape[0], layer.out_features, has_bias=layer.bias, **_UNDRAWN)
+
+
+def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Cell:
+    """nn.BatchNorm2d, whose momentum is the share of the old statistics."""
+    return BatchNorm2d(node.input_shape[0], eps=layer.eps, momentum=1 - layer.momentum)
+
+
+def relu(node: Node, layer: spec.ReLU) -> nn.Cell:
+    """nn.ReLU."""
+    return nn.ReLU()
+
+
+def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Cell:
+    """nn.MaxPool2d; padding takes a kernel that is faster backward and far slower forward."""
+    mode = "pad" if layer.padding else "valid"
+    return nn.MaxPool2d(layer.kernel_size, layer.step, mode, layer.padding)
+
+
+def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Cell:
+    """nn.AvgPool2d."""
+    mode = "pad" if layer.padding else "valid"
+    return nn.AvgPool2d(layer.kernel_size, layer.step, mode, layer.padding)
+
+
+def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> nn.Cell:
+    """nn.AvgPool2d where all cells of the grid are alike, which is twice as fast."""
+    _, height, width = node.input_shape
+    if height % layer.output_size or width % layer.output_size:
+        return nn.AdaptiveAvgPool2d(layer.output_size)
+    window = (height // layer.output_size, width // layer.output_size)
+    return nn.AvgPool2d(window, window)
+
+
+def flatten(node: Node, layer: spec.Flatten) -> nn.Cell:
+    """nn.Flatten."""
+    return nn.Flatten()
+
+
+def dropout(node: Node, layer: spec.Dropout) -> nn.Cell:
+    """Dropout whose mask comes from the plan."""
+    return Dropout(layer.p)
+
+
+def residual(node: Node, layer: spec.Residual) -> nn.Cell:
+    """body(x) + shortcut(x)."""
+    return Residual(node)
+
+
+TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Cell]] = {
+    spec.Conv2d: conv2d,
+    spec.Linear: linear,
+    spec.BatchNorm2d: batch_norm2d,
+    spec.ReLU: relu,
+    spec.MaxPool2d: max_pool2d,
+    spec.AvgPool2d: avg_pool2d,
+    spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
+    spec.Flatten: flatten,
+    spec.Dropout: dropout,
+    spec.Residual: residual,
+}
+
+
+def lower(node: Node) -> nn.Cell:
+    """The cell for one layer in its place."""
+    kind = type(node.layer)
+    if kind not in TABLE:
+        raise UnsupportedError(f"backend mindspore has no lowering for layer {node.path} ({kind.__name__})")
+    return TABLE[kind](node, node.layer)
+
+
+class Chain(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """Layers one after the other, each registered under its canonical name."""
+
+    def __init__(self, model: ModelSpec) -> None:
+        super().__init__()
+        self._chain = tuple(attach(self, node, prefix="") for node in model.nodes)
+        cells = dict(self.cells_and_names())
+        for place, path in enumerate(model.dropouts):
+            cells[path].place = place
+        for node in model.walk():
+            for name, parameter in cells[node.path].parameters_dict(recurse=False).items():
+                parameter.name = f"{node.path}.{_CANONICAL.get(name, name)}"
+
+    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Outputs [B, ...]; `noise` uint32 [1 + dropouts] is what dropout masks come from in training."""
+        return run(self._chain, x, noise)
+
+
+class Residual(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """body(x) + shortcut(x); an empty shortcut is the identity."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        prefix = f"{node.path}."
+        self._body = tuple(attach(self, part, prefix) for part in node.body)
+        self._shortcut = tuple(attach(self, part, prefix) for part in node.shortcut)
+
+    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Outputs of the body's shape."""
+        return run(self._body, x, noise) + run(self._shortcut, x, noise)
+
+
+class BatchNorm2d(nn.BatchNorm2d):  # type: ignore[misc]  # MindSpore has no types
+    """nn.BatchNorm2d that refuses what has no variance, where MindSpore's own gives NaN."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Outputs of the shape of x."""
+        if self.training and x.size == x.shape[1]:
+            raise ValueError(f"batch norm needs more than 1 value per channel in training, got {x.shape}")
+        return super().construct(x)
+
+
+class Dropout(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
+
+    place: int  # among the model's dropout layers, set by the chain
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._threshold = word(threshold(p))
+
+    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """In evaluation mode, or without noise, the identity."""
+        if not self.training or noise is None:
+            return x
+        first = noise[0] * word(x.size // x.shape[0])
+        elements = ops.arange(x.size).astype(ms.uint32) + first
+        hashed = mix(mix(elements) ^ noise[1 + self.place])
+        kept = _shift(hashed, 8) >= self._threshold
+        return x * (kept.reshape(x.shape).astype(x.dtype) * (1 / (1 - self.p)))
+
+
+def mix(x: Tensor) -> Tensor:
+    """`xtrain.spec.dropout.mix` on uint32 [N]."""
+    x = x ^ _shift(x, SHIFTS[0])
+    x = x * word(MULTIPLIERS[0])
+    x = x ^ _shift(x, SHIFTS[1])
+    x = x * word(MULTIPLIERS[1])
+    return x ^ _shift(x, SHIFTS[2])
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """x >> bits, an operator that a graph does not have."""
+    return ops.bitwise_right_shift(x, word(bits))
+
+
+def word(value: int) -> Tensor:
+    """A uint32 scalar; a plain number would make MindSpore compute in another type."""
+    return Tensor(value, ms.uint32)
+
+
+def noise_tensor(keys: Sequence[int], first_row: int) -> Tensor:
+    """uint32 [1 + dropouts]: the place of the first row in the whole batch, then a key for each layer."""
+    return Tensor(np.array([first_row, *keys], dtype=np.uint32))
+
+
+def attach(parent: nn.Cell, node: Node, prefix: str) -> tuple[nn.Cell, bool]:
+    """Lower a node and register it below `parent`; a dot in its name makes a container.
+
+    Returns the cell and whether it draws, for `run`: a graph can't ask for a cell's class.
+    """
+    cell = lower(node)
+    *containers, name = node.path.removeprefix(prefix).split(".")
+    for container in containers:
+        if container not in parent.name_cells():
+            parent.insert_child_to_cell(container, nn.Cell())
+        parent = parent.name_cells()[container]
+    parent.insert_child_to_cell(name, cell)
+    return cell, isinstance(cell, Dropout | Residual)
+
+
+def run(layers: Sequence[tuple[nn.Cell, bool]], x: Tensor, noise: Tensor | None) -> Tensor:
+    """Pass x through the layers; those that draw get the noise as well."""
+    for layer, draws in layers:
+        x = layer(x, noise) if draws else layer(x)
+    return x

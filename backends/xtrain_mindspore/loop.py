@@ -1,0 +1,155 @@
+"""Training and evaluation steps, each one compiled graph."""
+
+from collections.abc import Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore.ops import operations as P
+
+from xtrain.errors import UnsupportedError
+from xtrain.spec import CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain_mindspore.dataset import Batch
+from xtrain_mindspore.model import MindSporeModel
+from xtrain_mindspore.optimizer import MindSporeOptimizer
+
+Handle = list[tuple[Tensor, Tensor, int]]
+"""Of each batch: sum of losses, correct predictions, samples; still on the device."""
+
+
+class MindSporeLoop:
+    """Nothing here waits for the device but `read`. A batch size not seen before compiles (0.3 s)."""
+
+    def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        self._evaluate = Forward(model.native, _lower(loss))
+        self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
+        self._train = Train(self._backward, optimizer.native)
+
+    def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
+        """One update from the mean loss over all samples of all batches."""
+        self._model.mode(training=True)
+        if len(batches) > 1:
+            return self._accumulate(batches, step)
+        images, labels = batches[0]
+        noise, rates = self._model.noise(step), self._optimizer.advance(step)
+        loss, correct = self._train(images, labels, _share(len(labels)), noise, rates)
+        return [(loss, correct, len(labels))]
+
+    def eval_step(self, batch: Batch) -> Handle:
+        """Loss and correct predictions in evaluation mode."""
+        images, labels = batch
+        self._model.mode(training=False)
+        _, loss, correct = self._evaluate(images, labels)
+        return [(loss, correct, len(labels))]
+
+    def read(self, handles: Sequence[Handle]) -> list[Metrics]:
+        """The figures of each step."""
+        return [
+            Metrics(
+                sum(float(loss.asnumpy()) for loss, _, _ in handle),
+                sum(int(correct.asnumpy()) for _, correct, _ in handle),
+                sum(count for _, _, count in handle),
+            )
+            for handle in handles
+        ]
+
+    def gradients(self, batch: Batch, step: StepInput) -> State:
+        """Gradient of the mean loss by each parameter."""
+        self._model.mode(training=True)
+        images, labels = batch
+        _, _, gradients = self._backward(images, labels, _share(len(labels)), self._model.noise(step))
+        return {
+            name: gradient.asnumpy().copy()
+            for name, gradient in zip(self._model.spec.trainable, gradients, strict=True)
+        }
+
+    def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
+        """Two graphs instead of one: a gradient for each batch, then the update from their sum."""
+        share = _share(sum(len(labels) for _, labels in batches))
+        handle: Handle = []
+        sums: list[Tensor] = []
+        first_row = 0
+        for images, labels in batches:
+            noise = self._model.noise(step, first_row)
+            loss, correct, gradients = self._backward(images, labels, share, noise)
+            sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
+            handle.append((loss, correct, len(labels)))
+            first_row += len(labels)
+        self._optimizer.apply(sums, step)
+        return handle
+
+
+class Forward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """Images and labels to figures."""
+
+    def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self._network, self._loss = network, loss
+        self._argmax = P.Argmax(output_type=ms.int32)
+
+    def construct(
+        self, images: Tensor, labels: Tensor, share: float | Tensor = 1.0, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`share` of the sum of the losses, what the gradient is of; that sum; correct predictions."""
+        logits = self._network(images, noise)
+        loss = self._loss(logits, labels)
+        correct = (self._argmax(logits) == labels).astype(ms.int32).sum()
+        return loss * share, loss, correct
+
+
+class Backward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """The figures, and the gradients of their first by the weights."""
+
+    def __init__(self, forward: Forward, weights: Sequence[Tensor]) -> None:
+        super().__init__(auto_prefix=False)
+        self._differentiate = ops.value_and_grad(forward, None, ParameterTuple(weights), has_aux=True)
+
+    def construct(
+        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Sum of the losses, correct predictions, gradients."""
+        (_, loss, correct), gradients = self._differentiate(images, labels, share, noise)
+        return loss, correct, gradients
+
+
+class Train(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """Forward, backward and update as one graph."""
+
+    def __init__(self, backward: Backward, update: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self._backward, self._update = backward, update
+
+    def construct(
+        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sum of the losses before the update, correct predictions."""
+        loss, correct, gradients = self._backward(images, labels, share, noise)
+        self._update(rates, *gradients)
+        return loss, correct
+
+
+class CrossEntropySum(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+    """Logits [B, K] and labels [B] to the sum of the losses."""
+
+    def __init__(self) -> None:
+        super().__init__(auto_prefix=False)
+        self._one_hot, self._cross_entropy = P.OneHot(), P.SoftmaxCrossEntropyWithLogits()
+
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """A scalar."""
+        targets = self._one_hot(labels, logits.shape[1], Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
+        losses, _ = self._cross_entropy(logits, targets)
+        return losses.sum()
+
+
+def _share(samples: int) -> Tensor:
+    """Of one sample in the mean: a tensor, where a number would compile the graph anew."""
+    return Tensor(np.array(1 / samples, dtype=np.float32))
+
+
+def _lower(loss: LossSpec) -> nn.Cell:
+    match loss:
+        case CrossEntropy():
+            return CrossEntropySum()
+    raise UnsupportedError(f"backend mindspore has no loss {loss!r}")

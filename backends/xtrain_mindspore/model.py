@@ -1,0 +1,85 @@
+"""A lowered model: an nn.Cell with canonical names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+from numpy.typing import NDArray
+
+from xtrain.spec import ModelSpec, State, StepInput
+from xtrain_mindspore.layers import Chain, noise_tensor
+
+
+class MindSporeModel:
+    """`native` runs on its own too: `native(images)` gives logits in evaluation mode."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.native: nn.Cell = Chain(spec)
+        parameters = self.native.parameters_dict()
+        self.tensors = {name: parameters[name] for name in spec.tensors}
+
+    def state(self) -> State:
+        """A copy of every tensor of the spec."""
+        return {name: tensor.asnumpy().copy() for name, tensor in self.tensors.items()}
+
+    def load(self, state: State) -> None:
+        """Take over a state, in place: compiled graphs and optimizers keep their hold on the parameters."""
+        for name, tensor in self.tensors.items():
+            ops.assign(tensor, Tensor(state[name]))
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [B, K] in evaluation mode."""
+        self.mode(training=False)
+        logits: NDArray[np.float32] = self.native(Tensor(images)).asnumpy()
+        return logits
+
+    def trace(
+        self,
+        images: NDArray[np.float32],
+        step: StepInput | None,
+        inputs: Mapping[str, NDArray[Any]] | None = None,
+    ) -> State:
+        """Every layer's output by path, each layer fed its own input where `inputs` has one.
+
+        The only part that runs eagerly (PyNative): hooks have no place in a compiled graph.
+        """
+        outputs: State = {}
+        hooks = []
+        cells = dict(self.native.cells_and_names())
+        for node in self.spec.walk():
+            cell = cells[node.path]
+            if inputs and node.path in inputs:
+                hooks.append(cell.register_forward_pre_hook(_feeder(inputs[node.path])))
+            hooks.append(cell.register_forward_hook(_recorder(outputs, node.path)))
+        self.mode(training=step is not None)
+        ms.set_context(mode=ms.PYNATIVE_MODE)
+        try:
+            self.native(Tensor(images), self.noise(step) if step else None)
+        finally:
+            ms.set_context(mode=ms.GRAPH_MODE)
+            for hook in hooks:
+                hook.remove()
+        return outputs
+
+    def mode(self, training: bool) -> None:
+        """Training or evaluation: which of the two a graph is compiled for."""
+        if self.native.training != training:
+            self.native.set_train(training)
+
+    def noise(self, step: StepInput, first_row: int = 0) -> Tensor:
+        """What this step's dropout masks come from."""
+        return noise_tensor(step.dropout_keys, first_row)
+
+
+def _feeder(value: NDArray[Any]) -> Any:
+    return lambda cell, args: (Tensor(value), *args[1:])
+
+
+def _recorder(outputs: State, path: str) -> Any:
+    def record(cell: nn.Cell, args: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs[path] = output.asnumpy().copy()
+
+    return record
