@@ -1,7 +1,7 @@
-"""`python record.py RECIPE BACKEND STEPS SEEDS DROPOUT`: the first losses of each seed, as JSON.
+"""`python record.py RECIPE BACKEND STEPS SEEDS DROPOUT...`: the first losses of each seed, as JSON.
 
-For each seed two lists: of the run itself, and of the same backend with the initial weights moved by one
-unit in the last place. One process per backend: frameworks must not share one.
+For each rate of dropout and each seed two lists: of the run itself, and of the same backend with the initial
+weights moved by one unit in the last place. One process per backend: frameworks must not share one.
 """
 
 import json
@@ -12,27 +12,30 @@ from pathlib import Path
 import numpy as np
 
 from xtrain import data, plan, session
+from xtrain.protocols import Backend
 from xtrain.recipe import Recipe, load_recipe
 from xtrain.session import Options
 from xtrain.spec import State, StepInput
 
 
-def main(name: str, backend: str, steps: int, seeds: int, dropout: float) -> None:
-    """Print `[[losses, losses of nudged weights], ...]`, one pair for each seed."""
-    overrides = {"model.dropout": dropout} if dropout else {}
-    recipes = [load_recipe(name, {**overrides, "seed": seed}) for seed in range(seeds)]
-    opened = session.open_backend(Options(backend), recipes[0].model_spec)
-    arrays = data.load(recipes[0].data.name, Path(os.environ["XTRAIN_DATA"]))
-    pairs = []
-    for recipe in recipes:
-        initial = plan.initial_state(recipe.seed, recipe.model_spec)
-        starts = (initial, _one_place_up(initial))
-        pairs.append([_losses(opened, recipe, arrays, start, steps) for start in starts])
-    print(json.dumps(pairs))  # noqa: T201 - the result
+def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float]) -> None:
+    """Print losses [dropouts, seeds, 2, steps]."""
+    opened = session.open_backend(Options(backend), load_recipe(name).model_spec)
+    arrays = data.load(load_recipe(name).data.name, Path(os.environ["XTRAIN_DATA"]))
+    found = []
+    for dropout in dropouts:
+        recipes = [load_recipe(name, {"model.dropout": dropout, "seed": seed}) for seed in range(seeds)]
+        found.append([_pair(opened, recipe, arrays, steps) for recipe in recipes])
+    print(json.dumps(found))  # noqa: T201 - the result
 
 
-def _losses(backend: object, recipe: Recipe, arrays: data.Arrays, start: State, steps: int) -> list[float]:
-    parts = session.build(backend, recipe, arrays, None)  # type: ignore[arg-type]  # a Backend
+def _pair(backend: Backend, recipe: Recipe, arrays: data.Arrays, steps: int) -> list[list[float]]:
+    initial = plan.initial_state(recipe.seed, recipe.model_spec)
+    return [_losses(backend, recipe, arrays, start, steps) for start in (initial, _one_place_up(initial))]
+
+
+def _losses(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: State, steps: int) -> list[float]:
+    parts = session.build(backend, recipe, arrays, None)
     parts.model.load(start)
     draws = plan.train_draws(recipe.seed, 1, len(parts.train), recipe.data.batch_size)
     handles = []
@@ -47,4 +50,4 @@ def _one_place_up(state: State) -> State:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), list(map(float, sys.argv[5:])))

@@ -1,4 +1,4 @@
-"""The hash that every backend computes alike; tests of the devices' own versions are the conformance suite's."""
+"""The hash that every backend computes alike; the conformance suite compares theirs with this one."""
 
 import hashlib
 

@@ -1,0 +1,40 @@
+"""What all tests share: the order of the folders, the published data, the command in a process of its own."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.command import Command
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("unit", "cli", "backends", "parity")
+"""The core's tests come before those that load a framework into this process."""
+
+
+def pytest_collection_modifyitems(items):
+    """Sort by folder."""
+    items.sort(key=lambda item: _place(item.path))
+
+
+def _place(path):
+    folder = path.relative_to(ROOT).parts[1] if path.is_relative_to(ROOT / "tests") else ""
+    return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The data root that has the published MNIST and CIFAR-10; subprocesses find it in the environment."""
+    beside = ROOT.parent / "shared" / "data"
+    given = os.environ.get("XTRAIN_DATA") or (beside if beside.is_dir() else None)
+    if given is None:
+        pytest.skip("no published data at hand: set XTRAIN_DATA to a folder with mnist/ and cifar10/")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XTRAIN_DATA", str(given))
+        yield Path(given)
+
+
+@pytest.fixture
+def xtrain(tmp_path):
+    """The command, in a folder of the test's own."""
+    return Command(tmp_path)

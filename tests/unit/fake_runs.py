@@ -1,0 +1,100 @@
+"""The trainer over the fake backend, for tests: small data, parts, and what an observer saw."""
+
+import numpy as np
+import xtrain_fake
+from recipe_values import small
+
+from xtrain import data, plan
+from xtrain.data.batches import normalization_table
+from xtrain.observers import Observer
+from xtrain.progress import Progress
+from xtrain.spec import Split
+from xtrain.trainer import Parts, Trainer
+
+TRAIN, TEST = 23, 9
+
+
+def arrays(train=TRAIN, test=TEST):
+    """Digits-like images of noise with a bright row at the place of the label."""
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        labels = np.arange(count, dtype=np.int64) % 10
+        images = rng.integers(0, 100, (count, 1, 8, 8), dtype=np.uint8)
+        images.reshape(count, 64)[np.arange(count), labels * 6] = 255
+        return images, labels
+
+    return data.Arrays(*split(train), *split(test))
+
+
+def recipe(**overrides):
+    """Six batches of 4 (the last of 3) an epoch, three epochs."""
+    defaults = {
+        "model": {"name": "mlp", "hidden": []},
+        "data__batch_size": 4,
+        "loop__epochs": 3,
+        "loop__log_every": 4,
+    }
+    return small(**{**defaults, **overrides})
+
+
+class Recorder(Observer):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.steps, self.trained, self.epochs, self.seen = [], [], [], []
+
+    def start(self, start):
+        self.seen.append("start")
+
+    def step(self, step, samples):
+        self.steps.append(step)
+
+    def train(self, record):
+        self.trained.append(record)
+
+    def epoch(self, record):
+        self.epochs.append(record)
+
+    def stop(self):
+        self.seen.append("stop")
+
+
+class Training:
+    """A trainer from the start or from a checkpoint; `saved`: each checkpoint it made, and whether best."""
+
+    def __init__(self, recipe, checkpoint=None, stop_after=None):
+        self.recorder, self.saved = Recorder(), []
+        found, backend = arrays(), xtrain_fake.FakeBackend("cpu", None)
+        table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
+        train = Split(found.train_images, found.train_labels, table, recipe.data.augment)
+        test = Split(found.test_images, found.test_labels, table)
+        self.model = backend.model(recipe.model_spec)
+        self.optimizer = backend.optimizer(recipe.optimizer, self.model)
+        progress = Progress()
+        self.model.load(plan.initial_state(recipe.seed, recipe.model_spec))
+        if checkpoint:
+            self.model.load(checkpoint.model)
+            self.optimizer.load(checkpoint.optimizer)
+            progress = Progress.from_dict(checkpoint.progress.to_dict())
+        loop = backend.loop(self.model, recipe.loss, self.optimizer)
+        parts = Parts(backend.dataset(train), backend.dataset(test), self.model, self.optimizer, loop)
+        stopping = (lambda: self.trainer.progress.step >= stop_after) if stop_after else (lambda: False)
+        self.trainer = Trainer(recipe, parts, progress, [self.recorder], self._save, stopping)
+
+    def run(self):
+        """True where it came to the end of the recipe."""
+        return self.trainer.run()
+
+    def steps_saved(self):
+        """The steps after which there was a checkpoint."""
+        return [checkpoint.progress.step for checkpoint, _ in self.saved]
+
+    def _save(self, checkpoint, best):
+        kept = Progress.from_dict(checkpoint.progress.to_dict())  # the trainer's own goes on changing
+        self.saved.append((type(checkpoint)(checkpoint.model, checkpoint.optimizer, kept), best))
+
+
+def calls(kind):
+    """What the fake was asked for, of one kind."""
+    return [call[1:] if len(call) > 2 else call[1] for call in xtrain_fake.calls if call[0] == kind]

@@ -1,0 +1,175 @@
+"""The Python API over the fake backend: a call does what the command does."""
+
+import sys
+import types
+
+import pytest
+from fake_runs import arrays, recipe
+from plugin_folder import install_fake
+from test_checkpoint import same
+
+import xtrain
+from xtrain import checkpoint as checkpoints
+from xtrain import data
+from xtrain.errors import BackendError, RecipeError, UsageError, XtrainError
+from xtrain.observers import curves
+
+FRAMEWORKS = ("torch", "paddle", "mindspore")
+QUICK = {"model.hidden": [], "loop.epochs": 1, "data.batch_size": 400}
+
+
+@pytest.fixture(autouse=True)
+def _fake(tmp_path_factory, monkeypatch):
+    """The fake backend, also for child processes, in a process that has loaded no framework."""
+    folder = install_fake(tmp_path_factory.mktemp("plugin"))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.delenv("XTRAIN_BACKEND", raising=False)
+    for name in FRAMEWORKS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(curves, "draw", lambda run: None)
+
+
+@pytest.fixture
+def small_data(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, data_dir: arrays())
+
+
+@pytest.fixture
+def occupied(monkeypatch):
+    """Another framework is loaded."""
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+
+
+def weights(run):
+    return checkpoints.load(run.checkpoint(), run.recipe.model_spec).model
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_recipe_is_trained_and_its_run_reads_back(tmp_path, capsys):
+    run = xtrain.run(recipe(), backend="fake", out=tmp_path / "run", quiet=True)
+    assert isinstance(run, xtrain.Run)
+    assert [record["epoch"] for record in run.epochs] == [1, 2, 3]
+    assert run.recipe == recipe()
+    assert capsys.readouterr().out == ""
+    assert xtrain.evaluate(run) == {
+        "loss": run.epochs[-1]["test_loss"],
+        "accuracy": run.epochs[-1]["test_accuracy"],
+    }
+    assert xtrain.evaluate(run.path, checkpoint="step-6")["loss"] == run.epochs[0]["test_loss"]
+
+
+@pytest.mark.usefixtures("small_data")
+def test_by_default_a_run_lies_below_runs_and_says_what_happens(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XTRAIN_BACKEND", "fake")
+    run = xtrain.run("digits_mlp", overrides=QUICK)
+    assert run.path.parts[0] == "runs"
+    assert "epoch 1/1 done" in capsys.readouterr().out
+    assert run.recipe.optimizer.momentum == 0.9
+
+
+@pytest.mark.usefixtures("small_data")
+def test_names_paths_and_recipes_are_taken_alike(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(recipe().to_toml())
+    runs = [
+        xtrain.run(source, backend="fake", out=tmp_path / str(place), overrides={"seed": 3}, quiet=True)
+        for place, source in enumerate((path, str(path), xtrain.load_recipe(path), recipe()))
+    ]
+    assert {run.recipe for run in runs} == {recipe(seed=3)}
+    assert all(same(weights(run), weights(runs[0])) for run in runs)
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_run_goes_on_under_the_backend_and_threads_it_had(tmp_path):
+    run = xtrain.run(recipe(), backend="fake", threads=2, out=tmp_path / "run", quiet=True)
+    again = xtrain.run(resume=run.path, overrides={"loop.epochs": 4}, quiet=True)
+    assert again.path == run.path
+    assert len(again.epochs) == 4
+    assert [(entry["backend"], entry["threads"]) for entry in again.sessions] == [("fake", 2), ("fake", 2)]
+    back = xtrain.run(resume=run.path / "checkpoints/step-6", quiet=True)
+    assert back.sessions[-1]["from_step"] == 6
+
+
+def test_wrong_use_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="give a recipe to train, or resume="):
+        xtrain.run()
+    with pytest.raises(UsageError, match="give a recipe to train, or resume="):
+        xtrain.run("digits_mlp", resume=tmp_path)
+    with pytest.raises(UsageError, match="is not a run directory"):
+        xtrain.run(resume=tmp_path)
+    with pytest.raises(UsageError, match="is not a run directory"):
+        xtrain.evaluate(tmp_path)
+    with pytest.raises(BackendError, match="unknown backend 'fakee'"):
+        xtrain.run("digits_mlp", backend="fakee")
+    with pytest.raises(RecipeError, match=r"optimizer\.lr = -1"):
+        xtrain.run("digits_mlp", backend="fake", overrides={"optimizer.lr": -1})
+    run = xtrain.Run.create(tmp_path / "run", recipe())
+    with pytest.raises(UsageError, match=r"resume goes on as the run began: optimizer\.lr can't be changed"):
+        xtrain.run(resume=run.path, overrides={"optimizer.lr": 1})
+    with pytest.raises(UsageError, match="has no checkpoint 'last'"):
+        xtrain.evaluate(run, backend="fake")
+
+
+def test_models_are_built_by_name():
+    model = xtrain.models.build("mlp", input_shape=(1, 28, 28), classes=10, hidden=[512, 512])
+    assert (model.parameters, model.multiply_adds) == (669_706, 669_706)
+
+
+def test_the_package_knows_its_names():
+    assert set(dir(xtrain)) == {"Recipe", "Run", "evaluate", "load_recipe", "models", "run"}
+    assert xtrain.Recipe is type(xtrain.load_recipe("digits_mlp"))
+    with pytest.raises(AttributeError, match="module 'xtrain' has no attribute 'train'"):
+        xtrain.train  # noqa: B018 - asking is what is tested
+
+
+# Where another framework is loaded the training happens in a process of its own; on the real digits there.
+
+
+@pytest.mark.usefixtures("occupied")
+def test_a_process_of_its_own_gives_the_same_run(tmp_path, monkeypatch, capfd):
+    options = {"backend": "fake", "overrides": QUICK, "threads": 1}
+    child = xtrain.run("digits_mlp", out=tmp_path / "child", quiet=True, **options)
+    assert capfd.readouterr().out == ""
+    assert child.sessions[0]["command"][1] == "run"
+    monkeypatch.delitem(sys.modules, "torch")
+    here = xtrain.run("digits_mlp", out=tmp_path / "here", quiet=True, **options)
+    assert here.sessions[0]["command"] == sys.argv
+    assert here.recipe == child.recipe
+    assert here.epochs[0]["train_loss"] == child.epochs[0]["train_loss"]
+    assert same(weights(here), weights(child))
+
+
+@pytest.mark.usefixtures("occupied")
+def test_a_resume_in_a_process_of_its_own_takes_what_is_asked_for(tmp_path):
+    run = xtrain.run("digits_mlp", backend="fake", out=tmp_path / "run", overrides=QUICK, quiet=True)
+    asked = {"loop.epochs": 2, "loop.log_every": 3, "loop.checkpoint_every": "2 epochs"}
+    again = xtrain.run(resume=run.path, overrides=asked, quiet=True)
+    loop = again.recipe.loop
+    assert (loop.epochs, loop.log_every, loop.checkpoint_every) == (2, 3, "2 epochs")
+    assert [record["epoch"] for record in again.epochs] == [1, 2]
+    assert [entry["from_step"] for entry in again.sessions] == [0, 4]
+
+
+@pytest.mark.usefixtures("occupied")
+def test_errors_of_a_process_of_its_own_are_those_of_a_call(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.txt").touch()
+    with pytest.raises(
+        UsageError, match=r"run: exists and is not an empty directory\n  choose another"
+    ) as caught:
+        xtrain.run("digits_mlp", backend="fake", out=tmp_path / "run", overrides=QUICK, quiet=True)
+    assert not str(caught.value).startswith("error")
+    rates = {**QUICK, "optimizer.lr": 1e308, "data.batch_size": 1, "loop.log_every": 1}
+    with pytest.raises(XtrainError, match=r"the loss of step \d+ is "):
+        xtrain.run("digits_mlp", backend="fake", out=tmp_path / "lost", overrides=rates, quiet=True)
+
+
+@pytest.mark.usefixtures("occupied")
+def test_an_evaluation_where_another_framework_is_loaded_is_refused(tmp_path):
+    run = xtrain.Run.create(tmp_path / "run", recipe())
+    with pytest.raises(
+        UsageError, match=r"has loaded another framework than fake's.*\n.*xtrain eval .*--backend"
+    ):
+        xtrain.evaluate(run, backend="fake")

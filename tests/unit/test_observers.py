@@ -1,0 +1,126 @@
+"""What is shown and written while a run goes on."""
+
+import io
+import json
+import math
+
+import pytest
+from recipe_values import small
+from rich.console import Console
+
+from xtrain.observers import EpochRecord, Observer, Start, TrainRecord
+from xtrain.observers.curves import Curves
+from xtrain.observers.metrics import MetricsFile
+from xtrain.observers.progress import Bar, Lines, Rate, clock, progress
+from xtrain.progress import Progress, Sums
+from xtrain.rundir import Run
+from xtrain.spec import Metrics
+
+EPOCH = EpochRecord(1, 23, 1.25, 0.5, 1.5, 0.4375, 2.04, 0.5)
+
+
+def shown(terminal):
+    """What a run of two epochs of 23 steps prints."""
+    text = io.StringIO()
+    observer = progress(Console(file=text, force_terminal=terminal, width=100))
+    start = Start(small(), None, "fake", "cpu", 0, 23)
+    observer.start(start)
+    for step in range(1, 24):
+        observer.step(step, 64)
+        if step % 10 == 0:
+            observer.train(TrainRecord(1, step, 2.0 / step, 0.1))
+    observer.epoch(EPOCH)
+    observer.stop()
+    return observer, text.getvalue()
+
+
+def test_a_pipe_gets_plain_lines():
+    observer, text = shown(terminal=False)
+    assert isinstance(observer, Lines)
+    first, second, last = text.splitlines()
+    assert first.startswith("epoch 1/2  step 10  loss 0.2000  ")
+    assert first.endswith(" left")
+    assert " images/s  0:" in second
+    assert last == (
+        "epoch 1/2 done  train loss 1.2500 accuracy 0.5000  test loss 1.5000 accuracy 0.4375  2.0 s + 0.5 s"
+    )
+    assert text.isprintable() or set(text) - {"\n"} == set(filter(str.isprintable, text))
+
+
+def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch():
+    observer, text = shown(terminal=True)
+    assert isinstance(observer, Bar)
+    assert "\x1b[" in text
+    assert "epoch 1/2 done  train loss 1.2500" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_that_never_started_can_be_stopped(terminal):
+    progress(Console(file=io.StringIO(), force_terminal=terminal)).stop()
+
+
+def test_time_left_is_short():
+    assert [clock(seconds) for seconds in (0, 59.6, 61, 3600, 36_125)] == [
+        "0:00",
+        "1:00",
+        "1:01",
+        "1:00:00",
+        "10:02:05",
+    ]
+
+
+def test_a_rate_counts_images():
+    rate = Rate()
+    rate.add(100)
+    rate.add(50)
+    assert 0 < rate.value <= 150 / 1e-9
+
+
+def test_records_are_lines_of_json(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for _ in range(2):  # a second session appends
+        observer = MetricsFile(path)
+        observer.train(TrainRecord(1, 10, 0.1 + 0.2, 0.1))
+        assert path.read_text().endswith("}\n")  # handed to the system at once
+        observer.epoch(EPOCH)
+        observer.stop()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0] == {"kind": "train", "epoch": 1, "step": 10, "loss": 0.1 + 0.2, "lr": 0.1}
+    assert (lines[1]["kind"], lines[1]["test_seconds"]) == ("epoch", 0.5)
+    assert lines[2:] == lines[:2]
+
+
+def test_curves_are_drawn_where_there_is_something_to_draw(tmp_path):
+    run = Run.create(tmp_path / "run", small())
+    run.open_session({"backend": "fake"})
+    Curves(run).stop()
+    assert not (run.path / "curves.png").exists()
+    metrics = MetricsFile(run.metrics_path)
+    metrics.train(TrainRecord(1, 10, 0.5, 0.1))
+    metrics.epoch(EPOCH)
+    metrics.stop()
+    Curves(run).stop()
+    assert (run.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_observer_may_look_at_nothing():
+    observer = Observer()
+    observer.start(None)
+    observer.step(1, 64)
+    observer.train(None)
+    observer.epoch(EPOCH)
+    observer.stop()
+
+
+def test_sums_are_means_over_samples():
+    sums = Sums()
+    assert math.isnan(sums.loss)
+    assert math.isnan(sums.accuracy)
+    sums.add(Metrics(6.0, 1, 4))
+    sums.add(Metrics(2.0, 2, 1))
+    assert (sums.loss, sums.accuracy) == (1.6, 0.6)
+
+
+def test_progress_keeps_every_bit_through_json():
+    before = Progress(3, 70, 1, Sums(0.1 + 0.2, 3, 64), Sums(1 / 3, 1, 2), 2 / 3, 0.9, 46)
+    assert Progress.from_dict(json.loads(json.dumps(before.to_dict()))) == before

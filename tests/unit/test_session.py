@@ -1,0 +1,275 @@
+"""A session over the fake backend, found as any plugin is: what it leaves in the run directory."""
+
+import errno
+import json
+import os
+import signal
+import threading
+
+import pytest
+import xtrain_fake
+from fake_runs import Recorder, arrays, recipe
+from plugin_folder import install_fake
+from test_checkpoint import same
+
+from xtrain import checkpoint as checkpoints
+from xtrain import data, session
+from xtrain.errors import BackendError, CheckpointError, DataError, NonFiniteError, UsageError, XtrainError
+from xtrain.observers import curves
+from xtrain.rundir import Run
+from xtrain.session import Options
+
+CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3)
+
+
+@pytest.fixture(autouse=True)
+def _fake(tmp_path_factory, monkeypatch):
+    monkeypatch.syspath_prepend(install_fake(tmp_path_factory.mktemp("plugin")))
+    monkeypatch.setattr(data, "load", lambda name, data_dir: arrays())
+    monkeypatch.setattr(curves, "draw", lambda run: None)  # a second of matplotlib; tests/cli has it drawn
+
+
+class At(Recorder):
+    """Acts when a step has been made."""
+
+    def __init__(self, step, act):
+        super().__init__()
+        self._at, self._act = step, act
+
+    def step(self, step, samples):
+        super().step(step, samples)
+        if step == self._at:
+            self._act()
+
+
+def train(path, chosen=CHOSEN, *observers):
+    return session.train(chosen, Options("fake", observers=observers), path)
+
+
+def resume(run, name="last", chosen=CHOSEN):
+    return session.resume(run, name, Options("fake"), chosen)
+
+
+def weights(run, name="last"):
+    return checkpoints.load(run.checkpoint(name), CHOSEN.model_spec).model
+
+
+def figures(run):
+    return [{k: v for k, v in record.items() if "seconds" not in k} for record in run.history]
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A run left alone."""
+    return train(tmp_path / "alone").run
+
+
+def test_a_run_directory_holds_what_happened(tmp_path):
+    recorder = Recorder()
+    outcome = train(tmp_path / "run", CHOSEN, recorder)
+    assert (outcome.finished, outcome.step) == (True, 18)
+    run = Run(tmp_path / "run")
+    assert run.recipe == CHOSEN
+    assert [(r["step"], r["loss"], r["lr"]) for r in run.train] == [
+        (r.step, r.loss, r.lr) for r in recorder.trained
+    ]
+    assert [record["test_accuracy"] for record in run.epochs] == [r.test_accuracy for r in recorder.epochs]
+    assert set(run.epochs[0]) == {"kind", "epoch", "step"} | {
+        f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy", "seconds")
+    }
+    assert run.checkpoint().name == "step-18"
+    best = max(run.epochs, key=lambda record: record["test_accuracy"])
+    assert run.checkpoint("best").name == f"step-{best['step']}"
+    assert recorder.seen == ["start", "stop"]
+
+
+def test_an_entry_says_how_to_do_the_same_again(alone):
+    (entry,) = alone.sessions
+    assert (entry["backend"], entry["device"], entry["seed"], entry["exit"]) == ("fake", "cpu", 0, "finished")
+    assert (entry["from_step"], entry["to_step"], entry["threads"]) == (0, 18, None)
+    assert entry["versions"]["fake"] == "1.0"
+    assert entry["versions"].keys() >= {"xtrain", "python", "numpy"}
+    assert entry["host"].keys() == {"name", "system", "cores"}
+    assert entry["notes"] == {"remark": "not a framework"}
+    assert entry["seconds"] >= sum(record["train_seconds"] for record in alone.epochs) - 0.001
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 8, 18])
+def test_one_ctrl_c_saves_and_a_resume_goes_on_to_the_same_end(step, tmp_path, alone):
+    before = signal.getsignal(signal.SIGINT)
+    outcome = train(tmp_path / "run", CHOSEN, At(step, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    assert signal.getsignal(signal.SIGINT) is before
+    run = outcome.run
+    assert (outcome.finished, outcome.step, run.checkpoint().name) == (False, step, f"step-{step}")
+    assert run.sessions[-1]["exit"] == "interrupted"
+    assert resume(run).finished
+    assert figures(run) == figures(alone)
+    assert same(weights(run), weights(alone))
+    assert [entry["exit"] for entry in run.sessions] == ["interrupted", "finished"]
+    assert [entry["from_step"] for entry in run.sessions] == [0, step]
+
+
+def test_an_evaluation_that_was_killed_before_its_checkpoint_is_made_again(tmp_path, alone):
+    run = train(tmp_path / "run", CHOSEN, At(18, lambda: os.kill(os.getpid(), signal.SIGINT))).run
+    with run.metrics_path.open("a") as file:  # it was resumed, evaluated, and killed
+        file.write(json.dumps(alone.epochs[-1]) + "\n")
+    assert resume(run).finished
+    assert figures(run) == figures(alone)
+
+
+def test_a_termination_request_saves_too(tmp_path):
+    assert not train(tmp_path / "run", CHOSEN, At(2, lambda: os.kill(os.getpid(), signal.SIGTERM))).finished
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", CHOSEN, At(6, twice))
+    run = Run(tmp_path / "run")
+    assert (run.checkpoint().name, run.sessions[-1]["exit"]) == ("step-4", "interrupted")
+
+
+def test_outside_the_main_thread_there_are_no_signals(tmp_path):
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(train(tmp_path / "run")))
+    thread.start()
+    thread.join()
+    assert outcomes[0].finished
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path, alone):
+    xtrain_fake.fault.loss_at = 10
+    with pytest.raises(NonFiniteError, match="the loss of step 10 is nan"):
+        train(tmp_path / "run")
+    run = Run(tmp_path / "run")
+    assert (run.checkpoint().name, run.sessions[-1]["exit"]) == (
+        "step-8",
+        "failed: the loss of step 10 is nan",
+    )
+    assert json.dumps(run.history, allow_nan=False)  # strict JSON, no NaN in it
+    xtrain_fake.reset()
+    resume(run)
+    assert figures(run) == figures(alone)
+    assert same(weights(run), weights(alone))
+
+
+@pytest.mark.parametrize("name", ["step-4", "step-6", "step-12", "best"])
+def test_a_resume_goes_back_to_the_checkpoint_it_is_given(name, alone):
+    expected, last = figures(alone), weights(alone)
+    step = checkpoints.load(alone.checkpoint(name), CHOSEN.model_spec).progress.step
+    records = []
+
+    class Look(Recorder):
+        def start(self, start):
+            records.append((figures(alone), alone.checkpoint().name, start.step))
+
+    session.resume(alone, name, Options("fake", observers=[Look()]), CHOSEN)
+    assert records == [([record for record in expected if record["step"] <= step], f"step-{step}", step)]
+    assert figures(alone) == expected
+    assert same(weights(alone), last)
+
+
+def test_a_resume_without_a_checkpoint_starts_from_the_start(alone, tmp_path):
+    run = Run.create(tmp_path / "run", CHOSEN)
+    run.metrics_path.write_text('{"kind": "train", "epoch": 1, "step": 3, "loss": 9.9, "lr": 1}\n{"kind"')
+    run.open_session({"backend": "fake"})
+    assert resume(run).finished
+    assert figures(run) == figures(alone)
+    assert [entry["exit"] for entry in run.sessions] == ["killed", "finished"]
+
+
+def test_a_last_checkpoint_that_is_gone_is_no_new_start(alone):
+    checkpoints.mark_last(alone.checkpoints, 999)
+    with pytest.raises(UsageError, match=r"has no checkpoint 'last'\n  it has: .*step-12"):
+        resume(alone)
+
+
+def test_the_best_is_marked_again_where_a_kill_came_before_it(alone):
+    best = alone.checkpoint("best").name
+    checkpoints.mark_best(alone.checkpoints, 4)
+    resume(alone)
+    assert alone.checkpoint("best").name == best
+
+
+def test_more_epochs_are_kept_in_the_recipe(alone):
+    more = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__epochs=4)
+    assert resume(alone, chosen=more).step == 24
+    assert alone.recipe == more
+    assert [record["epoch"] for record in alone.epochs] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_changes_nothing(alone):
+    before = alone.metrics_path.read_bytes()
+    assert resume(alone).finished
+    assert alone.metrics_path.read_bytes() == before
+    assert alone.sessions[-1]["from_step"] == alone.sessions[-1]["to_step"] == 18
+
+
+def test_an_evaluation_gives_the_figures_of_the_epoch(alone):
+    for name, record in (("last", alone.epochs[-1]), ("step-6", alone.epochs[0])):
+        sums = session.evaluate_run(alone, name, Options("fake"))
+        assert (sums.loss, sums.accuracy) == (record["test_loss"], record["test_accuracy"])
+
+
+def test_two_sessions_at_once_are_refused(alone):
+    with alone.locked(), pytest.raises(UsageError, match="another process is training this run"):
+        resume(alone)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def refuse(*arguments, **options):
+    raise FULL
+
+
+@pytest.mark.parametrize("moment", ["checkpoint", "curves", "everything"])
+def test_a_full_disk_is_told_as_such(moment, tmp_path, monkeypatch, alone):
+    with monkeypatch.context() as patch:
+        if moment in ("checkpoint", "everything"):
+            patch.setattr(checkpoints, "save_file", refuse)
+        if moment in ("curves", "everything"):
+            patch.setattr(curves, "draw", refuse)
+        with pytest.raises(XtrainError, match="No space left on device") as caught:
+            train(tmp_path / "run")
+    assert (type(caught.value) is CheckpointError) == (moment == "checkpoint")
+    assert "resume" in str(caught.value)
+    run = Run(tmp_path / "run")
+    assert run.sessions[-1]["exit"].startswith("finished" if moment == "curves" else "failed: ")
+    resume(run)
+    assert same(weights(run), weights(alone))
+
+
+@pytest.mark.parametrize("error", [DataError("gone"), BackendError("no such device")])
+def test_what_fails_before_the_start_leaves_no_directory(error, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(data, "load", fail)
+    with pytest.raises(type(error)):
+        train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_environment_is_set_unless_the_user_has_set_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XTRAIN_FAKE_THREADS", "7")
+    backend = session.open_backend(Options("fake", threads=2), CHOSEN.model_spec)
+    assert (os.environ["XTRAIN_FAKE_THREADS"], backend.threads) == ("2", 2)
+    monkeypatch.setattr(xtrain_fake.FakeBackend, "environment", lambda *_: {"XTRAIN_FAKE_THREADS": "3"})
+    session.open_backend(Options("fake"), CHOSEN.model_spec)
+    assert os.environ["XTRAIN_FAKE_THREADS"] == "2"
+    monkeypatch.delenv("XTRAIN_FAKE_THREADS")
+    session.open_backend(Options("fake"), CHOSEN.model_spec)
+    assert os.environ["XTRAIN_FAKE_THREADS"] == "3"
+
+
+def test_two_runs_of_one_second_get_two_directories(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = session.new_path("r", "fake")
+    first.mkdir(parents=True)
+    assert session.new_path("r", "fake") != first
+    assert first.parts[0] == "runs"
+    assert first.name.startswith("r-fake-20")
