@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from xtrain.errors import CheckpointError
 from xtrain.files import point, sync, sync_folder
 from xtrain.progress import Progress
-from xtrain.spec import ModelSpec, State
+from xtrain.spec import ModelSpec, OptimizerSpec, State
 
 _FORMAT = 1
 _TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
@@ -83,6 +83,17 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
         ) from error
     _check_model(weights, model, path)
     return Checkpoint(weights, optimizer, progress)
+
+
+def check_optimizer(state: State, optimizer: OptimizerSpec, model: ModelSpec) -> None:
+    """`CheckpointError` where the state is not one of this optimizer over this model."""
+    buffers = {f"{name}/{buffer}" for name in model.trainable for buffer in optimizer.buffers}
+    different = sorted(state.keys() ^ (buffers | {"step"}))
+    if different:
+        raise CheckpointError(
+            f"the checkpoint's optimizer is not the recipe's {optimizer.name}: {different[0]} is in one only",
+            remedy="a run goes on with the optimizer it began with; its recipe.toml should say so",
+        )
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -73,6 +73,7 @@ def build(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: Checkpoi
     model.load(start.model if start else plan.initial_state(recipe.seed, recipe.model_spec))
     optimizer = backend.optimizer(recipe.optimizer, model)
     if start:
+        checkpoints.check_optimizer(start.optimizer, recipe.optimizer, recipe.model_spec)
         optimizer.load(start.optimizer)
     loop = backend.loop(model, recipe.loss, optimizer)
     return Parts(backend.dataset(train), backend.dataset(test), model, optimizer, loop)

@@ -1,6 +1,7 @@
 """Training and evaluation steps."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from xtrain_numpy.optimizer import NumpyOptimizer
 
 Handle = Metrics
 
+# A run that diverges is told by its loss, once, and not by a warning for each operation on the way.
+_DIVERGING: Any = {"over": "ignore", "invalid": "ignore"}
+
 
 class NumpyLoop:
     """Figures are there at once: a handle is the metrics themselves."""
@@ -22,15 +26,17 @@ class NumpyLoop:
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the mean loss over all samples of all batches."""
-        metrics, gradients = self._backward(batches, step)
-        self._optimizer.step(gradients, step)
+        with np.errstate(**_DIVERGING):
+            metrics, gradients = self._backward(batches, step)
+            self._optimizer.step(gradients, step)
         return metrics
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
         images, labels = batch
-        logits = self._model.predict(images)
-        return Metrics(self._loss_sum(logits, labels)[0], _correct(logits, labels), len(labels))
+        with np.errstate(**_DIVERGING):
+            logits = self._model.predict(images)
+            return Metrics(self._loss_sum(logits, labels)[0], _correct(logits, labels), len(labels))
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""

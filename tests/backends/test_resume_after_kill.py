@@ -25,17 +25,26 @@ def resume(run: Path) -> list[str]:
     return [sys.executable, "-m", "xtrain", "run", "--resume", str(run)]
 
 
-def kill_after(command: list[str], run: Path, lines: int) -> None:
-    """Start a training and kill it once its metrics have so many lines."""
+def kill_after(command: list[str], run: Path, session: int, lines: int) -> None:
+    """Start a training and kill it in its session of that number, once its metrics have so many lines."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    metrics = run / "metrics.jsonl"
     deadline = time.monotonic() + 300
-    while not metrics.exists() or metrics.read_bytes().count(b"\n") < lines:
+    while not reached(run, session, lines):
         assert process.poll() is None, f"ended before it was killed: {process.stderr.read()!r}"
         assert time.monotonic() < deadline, "it makes no progress"
         time.sleep(0.005)
     process.kill()
     process.communicate()
+
+
+def reached(run: Path, session: int, lines: int) -> bool:
+    """A session cuts the metrics back before it is entered into run.json, so older lines do not count."""
+    book, metrics = run / "run.json", run / "metrics.jsonl"
+    if not book.exists() or not metrics.exists():
+        return False
+    return len(json.loads(book.read_text())["sessions"]) == session and (
+        metrics.read_bytes().count(b"\n") >= lines
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -44,8 +53,8 @@ def test_killed_three_times(backend: str, tmp_path: Path) -> None:
     subprocess.run([*arguments(backend), "--out", str(alone)], check=True, capture_output=True)
     moments = sorted(random.Random(os.urandom(8)).sample(range(3, STEPS - 40), 3))
     commands = [[*arguments(backend), "--out", str(killed)], resume(killed), resume(killed)]
-    for command, lines in zip(commands, moments, strict=True):
-        kill_after(command, killed, lines)
+    for number, (command, lines) in enumerate(zip(commands, moments, strict=True), start=1):
+        kill_after(command, killed, number, lines)
     subprocess.run(resume(killed), check=True, capture_output=True)
 
     for name in ("weights", "optimizer"):

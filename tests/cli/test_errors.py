@@ -8,7 +8,6 @@ from runs import copy
 
 from xtrain.rundir import Run
 
-TOO_LARGE = ("--set", "optimizer.lr=1e308", "--set", "data.batch_size=1", "--set", "loop.log_every=1")
 BAD = """
 name = "bad"
 seed = 1
@@ -159,6 +158,7 @@ def test_the_message_says_what_is_wrong(line, code, said, wrong, template, monke
     assert sorted(path for path in template.rglob("*") if path.name != ".lock") == before
 
 
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
 def test_a_loss_that_is_not_finite_exits_1_and_keeps_the_last_checkpoint(call, tmp_path):
     line = ("run", "digits_mlp", "--backend", "numpy", "--out", "run", "--set", "loop.checkpoint_every=1")
     done = call(*line, "--set", "optimizer.lr=1e160", "--log-every", 1)

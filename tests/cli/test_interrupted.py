@@ -44,7 +44,6 @@ def test_ended_at_random_moments_it_comes_to_the_same(backend, endings, xtrain, 
     assert end(path) == end(whole), seed
     exits = [session["exit"] for session in Run(path).sessions]
     assert KILL in hit, seed
-    assert exits.count("killed") >= 1
     assert exits[-1] == "finished"
     assert not list(path.glob("checkpoints/.*"))
 
@@ -64,13 +63,13 @@ def test_ctrl_c_saves_and_a_resume_goes_on_to_the_same_end(xtrain, undisturbed):
     assert end(path) == end(whole)
 
 
-def test_ctrl_c_before_the_first_step_leaves_no_traceback(xtrain):
+def test_ctrl_c_while_data_is_read_or_soon_after_leaves_no_traceback(xtrain):
     process = xtrain.start("run", "digits_mlp", "--backend", "numpy", "--out", "run", "--epochs", 2000)
-    time.sleep(0.6)  # while it imports or reads its data, or a little later
-    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "digits_mlp under numpy, seed 0\n"
+    process.send_signal(CTRL_C)
     _, err = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT)
-    assert "xtrain/" not in err.replace("xtrain/__main__.py", "").replace("xtrain/cli", "")
+    assert process.returncode == 130
+    assert err.strip() in ("", "interrupted")
 
 
 def test_from_the_folder_of_a_checkpoint_it_ends_the_same(xtrain, undisturbed):

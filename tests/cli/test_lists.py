@@ -185,6 +185,14 @@ def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
     assert set(found) >= {"torch", "paddle", "mindspore"}
 
 
+def test_a_backend_that_is_not_installed_is_refused_with_the_remedy(plugged, call):
+    done = call("run", "digits_mlp", "--backend", "missing")
+    assert done.code == 2
+    assert done.err == (
+        "error: backend missing: not_a_framework is not installed\n  pip install not_a_framework\n"
+    )
+
+
 def test_help_lists_every_command_and_every_command_has_help(call):
     from xtrain.cli.group import COMMANDS
 

@@ -31,6 +31,7 @@ def recipe(**overrides):
     """Six batches of 4 (the last of 3) an epoch, three epochs."""
     defaults = {
         "model": {"name": "mlp", "hidden": []},
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
         "data__batch_size": 4,
         "loop__epochs": 3,
         "loop__log_every": 4,

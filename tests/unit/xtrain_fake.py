@@ -111,12 +111,12 @@ class FakeOptimizer:
             tensor[...] -= step.lr * self.buffers[name]
 
     def state(self):
-        buffers = {f"{name}/buffer": value.copy() for name, value in self.buffers.items()}
+        buffers = {f"{name}/momentum_buffer": value.copy() for name, value in self.buffers.items()}
         return {"step": np.array(self.updates), **buffers}
 
     def load(self, state):
         self.updates = int(state["step"])
-        self.buffers = {name: state[f"{name}/buffer"].copy() for name in self.buffers}
+        self.buffers = {name: state[f"{name}/momentum_buffer"].copy() for name in self.buffers}
 
 
 class FakeLoop:
