@@ -52,6 +52,7 @@ class MindSporeBackend:
             importlib.metadata.version("mindspore"),
             devices=("cpu", *_accelerators()),
             modes=("graph",),
+            notes={"threads": "confines the process to that many CPUs: MindSpore has no setting that works"},
         )
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
@@ -92,8 +93,8 @@ class MindSporeBackend:
             _confine(self._threads)
         import mindspore as ms  # noqa: PLC0415
 
-        found = ("cpu", *_accelerators())
-        name = found[-1] if self.device == "auto" else self.device
+        found = (*_accelerators(), "cpu")
+        name = found[0] if self.device == "auto" else self.device
         if ":" not in name and name != "cpu":
             name += ":0"
         if name not in found:
@@ -113,11 +114,11 @@ _TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 
 
 def _accelerators() -> tuple[str, ...]:
-    """`gpu:0`, `ascend:0`, ... that this MindSpore can drive here."""
+    """`ascend:0`, ... that this MindSpore can drive here."""
     contexts = importlib.import_module("mindspore.device_context")
     return tuple(
         f"{kind}:{i}"
-        for kind in ("gpu", "ascend")
+        for kind in ("ascend", "gpu")
         if getattr(contexts, kind).is_available()
         for i in range(getattr(contexts, kind).device_count())
     )
@@ -133,11 +134,15 @@ def _settle_ascend() -> None:
 
 
 def _confine(threads: int) -> None:
-    """Let the process use as many CPUs.
+    """Let the process use as many CPUs, for good.
 
     MindSpore divides its work by the CPUs it may use. OMP_NUM_THREADS and its own threads_num change
     neither that nor the load.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        raise BackendError(
+            "backend mindspore can limit its threads on Linux alone", remedy="leave threads out"
+        )
     allowed = sorted(os.sched_getaffinity(0))
     first = os.getpid() % len(allowed)  # two confined processes should not meet on one
     os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[:threads])

@@ -41,7 +41,7 @@ def relu(node: Node, layer: spec.ReLU) -> nn.Cell:
 
 
 def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Cell:
-    """nn.MaxPool2d; padding takes a kernel that is faster backward and far slower forward."""
+    """nn.MaxPool2d; padding takes another kernel, a slower one forward."""
     mode = "pad" if layer.padding else "valid"
     return nn.MaxPool2d(layer.kernel_size, layer.step, mode, layer.padding)
 
@@ -99,7 +99,10 @@ def lower(node: Node) -> nn.Cell:
 
 
 class Chain(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
-    """Layers one after the other, each registered under its canonical name."""
+    """Layers one after the other, each registered under its canonical name, and so are the parameters.
+
+    `bn1.gamma` is a parameter called `bn1.weight`.
+    """
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()

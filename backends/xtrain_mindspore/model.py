@@ -28,7 +28,7 @@ class MindSporeModel:
     def load(self, state: State) -> None:
         """Take over a state, in place: compiled graphs and optimizers keep their hold on the parameters."""
         for name, tensor in self.tensors.items():
-            ops.assign(tensor, Tensor(state[name]))
+            ops.assign(tensor, Tensor(state[name], tensor.dtype))
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""

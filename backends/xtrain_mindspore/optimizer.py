@@ -32,7 +32,7 @@ class MindSporeOptimizer:
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
-        self.apply([Tensor(gradients[name]) for name in self._parameters], step)
+        self.apply([Tensor(gradients[name], tensor.dtype) for name, tensor in self._parameters.items()], step)
 
     def apply(self, gradients: Sequence[Tensor], step: StepInput) -> None:
         """Update the parameters from gradients in their order."""
@@ -52,7 +52,7 @@ class MindSporeOptimizer:
         """Take over what `state` gave, in place."""
         self._updates = int(state["step"])
         for name, buffer in self._buffers.items():
-            ops.assign(buffer, Tensor(state[name]))
+            ops.assign(buffer, Tensor(state[name], buffer.dtype))
 
 
 class SGDUpdate(nn.Cell):  # type: ignore[misc]  # MindSpore has no types

@@ -70,7 +70,7 @@ def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
             terms = {
                 "name": "ops.Adam()",
                 "lr": "lr * sqrt(1 - beta2**t) / (1 - beta1**t), a tensor given to each step",
-                "betas": f"beta1={optimizer.betas[0]}, beta2={optimizer.betas[1]}, powers of 0",
+                "betas": f"beta1={optimizer.betas[0]}; squares by ops.ApplyMomentum({optimizer.betas[1]})",
                 "eps": f"epsilon={optimizer.eps} * sqrt(1 - beta2**t), a tensor given to each step",
                 "weight_decay": f"gradient + {optimizer.weight_decay} * weight",
             }

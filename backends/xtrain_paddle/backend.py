@@ -92,6 +92,7 @@ class PaddleBackend:
         if self._threads:
             paddle.base.core.set_num_threads(self._threads)
         _keep_freed_memory()
+        paddle.disable_signal_handler()  # it prints a trace of C++ where a run is told to stop
         found = paddle.device.cuda.device_count()
         kind, _, index = self.device.partition(":")
         if kind == "auto":
