@@ -27,8 +27,10 @@ def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     except RecursionError:
         raise RecipeError("is nested too deeply", where=where) from None
     except ValidationError as error:
-        problems = [_problem(kind, found) for found in error.errors(include_url=False)]
-    raise RecipeError("\n".join(_merged(problems)), where=where)
+        problems = _merged([_problem(kind, found) for found in error.errors(include_url=False)])
+    if len(problems) == 1:
+        raise RecipeError(problems[0], where=where)
+    raise RecipeError("\n  ".join([f"{len(problems)} problems", *problems]), where=where)
 
 
 def _foreign(value: Any) -> dict[str, str]:

@@ -101,21 +101,26 @@ def _sgd(spec: SGD, lr: float, updates: int) -> Update:
 def _adam(spec: Adam, lr: float, updates: int) -> Update:
     """The update number `updates`, counted from 1.
 
-    Not by `_C_ops.adam_`, which is three times as quick: it takes 1 - beta2 from a beta2 already rounded to
-    float32, so that exp_avg_sq is 1.3e-5 off.
+    `adam_` takes 1 - beta from a beta already rounded to float32: for 0.999 that is 1.3e-5 off. So exp_avg
+    moves before it, the gradient is scaled to what gives the right exp_avg_sq, and lr and eps bring the bias
+    corrections along. In tensor operations alone the update takes twice as long.
     """
     beta1, beta2 = spec.betas
-    decay, gain1, gain2 = _scalar(-spec.weight_decay), _scalar(beta1 - 1), _scalar(beta2 - 1)
-    rate = _scalar(lr / (1 - beta1**updates))
-    correction = 1 / math.sqrt(1 - beta2**updates)
+    scale = math.sqrt((1 - beta2) / (1 - float(np.float32(beta2))))
+    decay, gain = _scalar(-spec.weight_decay), _scalar((beta1 - 1) / scale)
+    correction = math.sqrt(1 - beta2**updates)
+    rate, eps = _scalar(lr * correction / (1 - beta1**updates)), spec.eps * correction
+    no_power = paddle.to_tensor([0.0], place="cpu")
 
     def update(parameter: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor) -> None:
         if spec.weight_decay:
             _subtract(gradient, decay, parameter)
-        _subtract(exp_avg.scale_(beta1), gain1, gradient)
-        _subtract(exp_avg_sq.scale_(beta2), gain2, gradient * gradient)
-        denominator = exp_avg_sq.sqrt().scale_(correction, spec.eps)
-        _subtract(parameter, rate, exp_avg / denominator)
+        gradient.scale_(scale)
+        _subtract(exp_avg.scale_(beta1), gain, gradient)
+        _C_ops.adam_(
+            *(parameter, gradient, rate, exp_avg, exp_avg_sq, None, no_power, no_power, None, None),
+            *(1.0, beta2, eps, False, 1000, False, True, False),
+        )
 
     return update
 
