@@ -12,6 +12,8 @@ from xtrain.errors import UnsupportedError
 from xtrain.spec import SGD, Adam, OptimizerSpec, State, StepInput
 from xtrain_paddle.model import PaddleModel
 
+_ADAM: Any = _C_ops.adam_  # its stub leaves out that most of its tensors may be None
+
 Update = Callable[..., None]
 """Parameter, gradient and each buffer of the spec, in its order: all but the gradient change in place."""
 
@@ -117,7 +119,7 @@ def _adam(spec: Adam, lr: float, updates: int) -> Update:
             _subtract(gradient, decay, parameter)
         gradient.scale_(scale)
         _subtract(exp_avg.scale_(beta1), gain, gradient)
-        _C_ops.adam_(
+        _ADAM(
             *(parameter, gradient, rate, exp_avg, exp_avg_sq, None, no_power, no_power, None, None),
             *(1.0, beta2, eps, False, 1000, False, True, False),
         )

@@ -11,8 +11,8 @@ from xtrain.spec import State
 
 EPSILON = float(np.finfo(np.float32).eps)
 # Rounding errors of the floor's few draws and of a backend's one are of one distribution. Over the suite's
-# 831 tensors their ratio was 0.9 in the median and at most 8.9 (docs/decisions/tolerances.md). A wrong formula
-# is off by hundreds and more.
+# 831 tensors their ratio was 0.9 in the median and at most 8.9 (docs/decisions/tolerances.md). A wrong
+# formula is off by hundreds and more.
 MULTIPLE = 16.0
 
 
