@@ -190,7 +190,7 @@ class BatchNorm2d(nn.Layer):
             )
         count = x.size // x.shape[1]
         if count == 1:
-            raise ValueError(f"batch norm needs more than 1 value per channel in training, got {x.shape}")
+            raise ValueError(f"batch norm needs more than 1 value per channel in training, got {[*x.shape]}")
         # Without momentum, what comes out as running statistics is the batch's own.
         mean, variance = paddle.zeros_like(self.running_mean), paddle.zeros_like(self.running_var)
         y = F.batch_norm(
@@ -244,7 +244,7 @@ def attach(parent: nn.Layer, node: Node, prefix: str) -> nn.Layer:
 
 def sublayer(parent: nn.Layer, path: str) -> Any:
     """The layer below `parent` that `path` names, such as `layer1.0.conv1`."""
-    return functools.reduce(getattr, path.split("."), parent)
+    return functools.reduce(lambda layer, name: dict(layer.named_children())[name], path.split("."), parent)
 
 
 def run(layers: Sequence[nn.Layer], x: Tensor, noise: Noise | None) -> Tensor:

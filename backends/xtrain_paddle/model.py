@@ -65,8 +65,8 @@ class PaddleModel:
 
     def to_canonical(self, name: str, value: Tensor) -> NDArray[Any]:
         """A copy in PyTorch's layout of a tensor that has the shape of parameter `name`."""
-        array = value.numpy()
-        return array.T.copy() if name in self._transposed else array.copy()
+        array: NDArray[Any] = value.numpy()  # copies
+        return array.T.copy() if name in self._transposed else array
 
     def from_canonical(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """The same array in Paddle's layout, where a Linear's weight is [in, out]."""
@@ -79,6 +79,6 @@ class PaddleModel:
 
 def _recorder(outputs: State, path: str) -> Any:
     def record(layer: nn.Layer, args: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs[path] = output.numpy().copy()
+        outputs[path] = output.numpy()
 
     return record

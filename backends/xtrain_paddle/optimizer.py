@@ -18,7 +18,7 @@ Update = Callable[..., None]
 """Parameter, gradient and each buffer of the spec, in its order: all but the gradient change in place."""
 
 
-_NO_COPY: Any = None  # of the parameter in a higher precision
+_NO_COPY: Any = None  # of the parameter in a higher precision; the stubs do not know that it is left out
 
 
 class PaddleOptimizer:
@@ -76,6 +76,10 @@ def _lower(spec: OptimizerSpec) -> Callable[[float, int], Update]:
         case SGD():
             return lambda lr, updates: _sgd(spec, lr, updates)
         case Adam():
+            if np.float32(spec.betas[1]) == 1:
+                raise UnsupportedError(
+                    f"backend paddle takes {spec.betas[1]!r}, the second of Adam's betas, for 1"
+                )
             return lambda lr, updates: _adam(spec, lr, updates)
     raise UnsupportedError(f"backend paddle has no optimizer {spec!r}")
 
@@ -105,7 +109,7 @@ def _adam(spec: Adam, lr: float, updates: int) -> Update:
 
     `adam_` takes 1 - beta from a beta already rounded to float32: for 0.999 that is 1.3e-5 off. So exp_avg
     moves before it, the gradient is scaled to what gives the right exp_avg_sq, and lr and eps bring the bias
-    corrections along. In tensor operations alone the update takes twice as long.
+    corrections along. In tensor operations alone the update would take half as long again.
     """
     beta1, beta2 = spec.betas
     scale = math.sqrt((1 - beta2) / (1 - float(np.float32(beta2))))
