@@ -79,12 +79,23 @@ def native(
     return Trial(seconds, None, extrapolated=True)
 
 
-def xtrain(backend: str, recipe: str, data: Path | None, epochs: int) -> Trial:
-    """Run `xtrain run` and read its metrics."""
+def xtrain(
+    backend: str,
+    recipe: str,
+    data: Path | None,
+    epochs: int,
+    *,
+    seed: int = 0,
+    nudged: bool = False,
+    threads: int | None = None,
+) -> Trial:
+    """Run `xtrain run` and read its metrics; `nudged` as nudged.py has it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, "-m", "xtrain", "run", recipe, "--backend", backend, "--out", str(out)]
-        command += ["--epochs", str(epochs)]
+        program = [str(HERE / "nudged.py")] if nudged else ["-m", "xtrain"]
+        command = [sys.executable, *program, "run", recipe, "--backend", backend, "--out", str(out)]
+        command += ["--epochs", str(epochs), "--seed", str(seed)]
+        command += ["--threads", str(threads)] if threads else []
         command += ["--data-dir", str(data.resolve())] if data else []
         _output(command, {})
         records = map(json.loads, (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())

@@ -52,15 +52,11 @@ def run(
         raise UsageError("give a recipe to train, or resume=")
     place, name = locate(resume) if resume is not None else (None, "last")
     chosen = _recipe(recipe, place, overrides or {})
-    if backend is None and place and place.sessions:
-        last = place.sessions[-1]
-        backend, threads = last["backend"], threads or last["threads"]
-    backend = backend or plugins.default()[0]
     observers = [] if quiet else [progress(Console())]
-    options = Options(backend, device, threads, Path(data_dir) if data_dir else None, observers)
+    asked = Options(backend or "", device, threads, Path(data_dir) if data_dir else None, observers)
+    options, _ = session.chosen(asked, place)
     target = Path(out) if out else None
-    made = plugins.load(backend, device, threads)
-    if plugins.occupied(made, made.environment(chosen.model_spec, threads)):
+    if _occupied(options, chosen):
         return _in_a_process(chosen, options, target, place, name)
     if place:
         return session.resume(place, name, options, chosen).run
@@ -81,28 +77,30 @@ def evaluate(
     Runs in this process: `UsageError` where another backend's framework is loaded already.
     """
     place = run if isinstance(run, Run) else Run(run)
-    backend = backend or (place.sessions[-1]["backend"] if place.sessions else plugins.default()[0])
-    made = plugins.load(backend, device, threads)
-    if plugins.occupied(made, made.environment(place.recipe.model_spec, threads)):
+    asked = Options(backend or "", device, threads, Path(data_dir) if data_dir else None)
+    options, _ = session.chosen(asked, place)
+    if _occupied(options, place.recipe):
         raise UsageError(
-            f"this process has loaded another framework than {backend}'s, or other settings",
-            remedy=f"in a process of its own: xtrain eval {place.path} --backend {backend}",
+            f"this process has loaded another framework than {options.backend}'s, or other settings",
+            remedy=f"in a process of its own: xtrain eval {place.path} --backend {options.backend}",
         )
-    options = Options(backend, device, threads, Path(data_dir) if data_dir else None)
     sums = session.evaluate_run(place, checkpoint, options)
     return {"loss": sums.loss, "accuracy": sums.accuracy}
 
 
 def _recipe(recipe: Recipe | str | Path | None, place: Run | None, overrides: Mapping[str, Any]) -> Recipe:
     if place:
-        foreign = [key for key in overrides if not key.startswith("loop.")]
-        if foreign:
-            raise UsageError(f"resume goes on as the run began: {foreign[0]} can't be changed")
-        return load_recipe(place.path / "recipe.toml", overrides)
+        return place.recipe_with(overrides)
     if isinstance(recipe, Recipe):
         return parse(recipe.to_dict(), "recipe", overrides)
     assert recipe is not None
     return load_recipe(recipe, overrides)
+
+
+def _occupied(options: Options, recipe: Recipe) -> bool:
+    """True where this process can't become the backend's any more."""
+    backend = plugins.load(options.backend, options.device, options.threads)
+    return plugins.occupied(backend, backend.environment(recipe.model_spec, options.threads))
 
 
 def _in_a_process(recipe: Recipe, options: Options, out: Path | None, place: Run | None, name: str) -> Run:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,15 @@ class Run:
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return load_recipe(self.path / "recipe.toml")
+
+    def recipe_with(self, overrides: Mapping[str, Any]) -> Recipe:
+        """The recipe a resume goes on with: as the run began, but for keys of `loop`."""
+        foreign = [key for key in overrides if not key.startswith("loop.")]
+        if foreign:
+            raise UsageError(
+                f"a resume goes on as the run began, {foreign[0]} can't be changed: only keys of loop can"
+            )
+        return load_recipe(self.path / "recipe.toml", overrides)
 
     def set_recipe(self, recipe: Recipe) -> None:
         """Keep what a resume changed, such as more epochs."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -35,9 +35,9 @@ from xtrain.trainer import Parts, Trainer, evaluate
 
 @dataclass(frozen=True)
 class Options:
-    """How and where to run, apart from what the recipe says."""
+    """How and where to run, apart from what the recipe says; an empty `backend` is still to be chosen."""
 
-    backend: str
+    backend: str = ""
     device: str = "auto"
     threads: int | None = None
     data_dir: Path | None = None
@@ -51,6 +51,20 @@ class Outcome:
     run: Run
     finished: bool
     step: int
+
+
+def chosen(options: Options, run: Run | None = None) -> tuple[Options, str]:
+    """Options with a backend, and why that one: the run's own when it goes on, else the default.
+
+    A run's number of threads goes with its backend, because it is part of what makes it repeatable.
+    """
+    if options.backend:
+        return options, ""
+    if run and run.sessions:
+        last = run.sessions[-1]
+        return replace(options, backend=last["backend"], threads=options.threads or last["threads"]), ""
+    name, why = plugins.default()
+    return replace(options, backend=name), why
 
 
 def open_backend(options: Options, model: ModelSpec) -> Backend:

@@ -7,6 +7,6 @@ from xtrain.protocols import Backend
 @hookimpl
 def xtrain_backend(device: str, threads: int | None) -> Backend:
     """Make the backend for one device."""
-    from xtrain_mindspore.backend import MindSporeBackend  # noqa: PLC0415 - loaded when asked for
+    from xtrain_mindspore.backend import MindSporeBackend
 
     return MindSporeBackend(device, threads)

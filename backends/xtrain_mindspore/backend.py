@@ -62,20 +62,20 @@ class MindSporeBackend:
     def dataset(self, split: Split) -> "MindSporeDataset":
         """Batches as MindSpore tensors."""
         self._open()
-        from xtrain_mindspore.dataset import MindSporeDataset  # noqa: PLC0415
+        from xtrain_mindspore.dataset import MindSporeDataset
 
         return MindSporeDataset(split)
 
     def model(self, spec: ModelSpec) -> "MindSporeModel":
         """An nn.Cell on the device."""
         self._open()
-        from xtrain_mindspore.model import MindSporeModel  # noqa: PLC0415
+        from xtrain_mindspore.model import MindSporeModel
 
         return MindSporeModel(spec)
 
     def optimizer(self, spec: OptimizerSpec, model: "MindSporeModel") -> "MindSporeOptimizer":
         """An update cell over the model's parameters."""
-        from xtrain_mindspore.optimizer import MindSporeOptimizer  # noqa: PLC0415
+        from xtrain_mindspore.optimizer import MindSporeOptimizer
 
         return MindSporeOptimizer(spec, model)
 
@@ -83,7 +83,7 @@ class MindSporeBackend:
         self, model: "MindSporeModel", loss: LossSpec, optimizer: "MindSporeOptimizer"
     ) -> "MindSporeLoop":
         """Compiled steps."""
-        from xtrain_mindspore.loop import MindSporeLoop  # noqa: PLC0415
+        from xtrain_mindspore.loop import MindSporeLoop
 
         return MindSporeLoop(model, loss, optimizer)
 
@@ -91,7 +91,7 @@ class MindSporeBackend:
         """Resolve the device and make it MindSpore's; graphs are compiled."""
         if self._threads:
             _confine(self._threads)
-        import mindspore as ms  # noqa: PLC0415
+        import mindspore as ms
 
         found = (*_accelerators(), "cpu")
         name = found[0] if self.device == "auto" else self.device
@@ -127,7 +127,7 @@ def _accelerators() -> tuple[str, ...]:
 @functools.cache  # MindSpore takes these once
 def _settle_ascend() -> None:
     """The same numbers from run to run, and float32 where convolutions have less by default."""
-    import mindspore as ms  # noqa: PLC0415
+    import mindspore as ms
 
     ms.set_deterministic(True)
     ms.device_context.ascend.op_precision.conv_allow_hf32(False)

@@ -98,7 +98,7 @@ def lower(node: Node) -> nn.Cell:
     return TABLE[kind](node, node.layer)
 
 
-class Chain(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Chain(nn.Cell):
     """Layers one after the other, each registered under its canonical name, and so are the parameters.
 
     `bn1.gamma` is a parameter called `bn1.weight`.
@@ -119,7 +119,7 @@ class Chain(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return run(self._chain, x, noise)
 
 
-class Residual(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Residual(nn.Cell):
     """body(x) + shortcut(x); an empty shortcut is the identity."""
 
     def __init__(self, node: Node) -> None:
@@ -133,7 +133,7 @@ class Residual(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return run(self._body, x, noise) + run(self._shortcut, x, noise)
 
 
-class BatchNorm2d(nn.BatchNorm2d):  # type: ignore[misc]  # MindSpore has no types
+class BatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d that refuses what has no variance, where MindSpore's own gives NaN."""
 
     def construct(self, x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class BatchNorm2d(nn.BatchNorm2d):  # type: ignore[misc]  # MindSpore has no typ
         return super().construct(x)
 
 
-class Dropout(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Dropout(nn.Cell):
     """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
 
     place: int  # among the model's dropout layers, set by the chain
@@ -197,10 +197,18 @@ def attach(parent: nn.Cell, node: Node, prefix: str) -> tuple[nn.Cell, bool]:
     *containers, name = node.path.removeprefix(prefix).split(".")
     for container in containers:
         if container not in parent.name_cells():
-            parent.insert_child_to_cell(container, nn.Cell())
+            _add(parent, container, nn.Cell())
         parent = parent.name_cells()[container]
-    parent.insert_child_to_cell(name, cell)
+    _add(parent, name, cell)
     return cell, isinstance(cell, Dropout | Residual)
+
+
+def _add(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
+    if hasattr(parent, name) and name not in parent.name_cells():  # as `construct`
+        raise UnsupportedError(
+            f"backend mindspore takes no layer called {name!r}: its cells have a member of that name"
+        )
+    parent.insert_child_to_cell(name, cell)
 
 
 def run(layers: Sequence[tuple[nn.Cell, bool]], x: Tensor, noise: Tensor | None) -> Tensor:

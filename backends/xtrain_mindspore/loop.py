@@ -80,7 +80,7 @@ class MindSporeLoop:
         return handle
 
 
-class Forward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Forward(nn.Cell):
     """Images and labels to figures."""
 
     def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
@@ -98,7 +98,7 @@ class Forward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return loss * share, loss, correct
 
 
-class Backward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Backward(nn.Cell):
     """The figures, and the gradients of their first by the weights."""
 
     def __init__(self, forward: Forward, weights: Sequence[Tensor]) -> None:
@@ -113,7 +113,7 @@ class Backward(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return loss, correct, gradients
 
 
-class Train(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class Train(nn.Cell):
     """Forward, backward and update as one graph."""
 
     def __init__(self, backward: Backward, update: nn.Cell) -> None:
@@ -129,7 +129,7 @@ class Train(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return loss, correct
 
 
-class CrossEntropySum(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class CrossEntropySum(nn.Cell):
     """Logits [B, K] and labels [B] to the sum of the losses."""
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ class MindSporeOptimizer:
             ops.assign(buffer, Tensor(state[name], buffer.dtype))
 
 
-class SGDUpdate(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class SGDUpdate(nn.Cell):
     """P.ApplyMomentum: buffer = momentum * buffer + g; w -= lr * buffer."""
 
     def __init__(self, spec: SGD, parameters: ParameterTuple, buffers: ParameterTuple) -> None:
@@ -84,7 +84,7 @@ class SGDUpdate(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
         return lr
 
 
-class AdamUpdate(nn.Cell):  # type: ignore[misc]  # MindSpore has no types
+class AdamUpdate(nn.Cell):
     """P.Adam for all but the second moment and the bias correction, where it is not PyTorch's.
 
     It has eps inside the correction (`_rates` brings PyTorch's) and takes 1 - beta2 in float32, 1e-5 off at

@@ -62,26 +62,26 @@ class PaddleBackend:
     def dataset(self, split: Split) -> "PaddleDataset":
         """Batches as Paddle tensors on the device."""
         device = self._open()
-        from xtrain_paddle.dataset import PaddleDataset  # noqa: PLC0415
+        from xtrain_paddle.dataset import PaddleDataset
 
         return PaddleDataset(split, device)
 
     def model(self, spec: ModelSpec) -> "PaddleModel":
         """An nn.Layer on the device."""
         device = self._open()
-        from xtrain_paddle.model import PaddleModel  # noqa: PLC0415
+        from xtrain_paddle.model import PaddleModel
 
         return PaddleModel(spec, device)
 
     def optimizer(self, spec: OptimizerSpec, model: "PaddleModel") -> "PaddleOptimizer":
         """Paddle's update kernels over the model's parameters."""
-        from xtrain_paddle.optimizer import PaddleOptimizer  # noqa: PLC0415
+        from xtrain_paddle.optimizer import PaddleOptimizer
 
         return PaddleOptimizer(spec, model)
 
     def loop(self, model: "PaddleModel", loss: LossSpec, optimizer: "PaddleOptimizer") -> "PaddleLoop":
         """Eager steps."""
-        from xtrain_paddle.loop import PaddleLoop  # noqa: PLC0415
+        from xtrain_paddle.loop import PaddleLoop
 
         return PaddleLoop(model, loss, optimizer)
 

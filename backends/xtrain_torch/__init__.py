@@ -7,6 +7,6 @@ from xtrain.protocols import Backend
 @hookimpl
 def xtrain_backend(device: str, threads: int | None) -> Backend:
     """Make the backend for one device."""
-    from xtrain_torch.backend import TorchBackend  # noqa: PLC0415 - loaded when asked for
+    from xtrain_torch.backend import TorchBackend
 
     return TorchBackend(device, threads)

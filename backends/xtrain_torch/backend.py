@@ -48,31 +48,31 @@ class TorchBackend:
 
     def dataset(self, split: Split) -> "TorchDataset":
         """Batches as torch tensors on the device."""
-        from xtrain_torch.dataset import TorchDataset  # noqa: PLC0415
+        from xtrain_torch.dataset import TorchDataset
 
         return TorchDataset(split, self._open())
 
     def model(self, spec: ModelSpec) -> "TorchModel":
         """An nn.Module on the device."""
-        from xtrain_torch.model import TorchModel  # noqa: PLC0415
+        from xtrain_torch.model import TorchModel
 
         return TorchModel(spec, self._open())
 
     def optimizer(self, spec: OptimizerSpec, model: "TorchModel") -> "TorchOptimizer":
         """A torch.optim optimizer over the model's parameters."""
-        from xtrain_torch.optimizer import TorchOptimizer  # noqa: PLC0415
+        from xtrain_torch.optimizer import TorchOptimizer
 
         return TorchOptimizer(spec, model)
 
     def loop(self, model: "TorchModel", loss: LossSpec, optimizer: "TorchOptimizer") -> "TorchLoop":
         """Eager steps."""
-        from xtrain_torch.loop import TorchLoop  # noqa: PLC0415
+        from xtrain_torch.loop import TorchLoop
 
         return TorchLoop(model, loss, optimizer)
 
     def _open(self) -> str:
         """Resolve the device and return torch's name for it."""
-        import torch  # noqa: PLC0415
+        import torch
 
         if self._threads:
             torch.set_num_threads(self._threads)

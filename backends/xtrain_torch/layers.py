@@ -167,10 +167,17 @@ def attach(parent: nn.Module, node: Node, prefix: str) -> nn.Module:
     *containers, name = node.path.removeprefix(prefix).split(".")
     for container in containers:
         if container not in dict(parent.named_children()):
-            parent.add_module(container, nn.Module())
+            _add(parent, container, nn.Module())
         parent = parent.get_submodule(container)
-    parent.add_module(name, module)
+    _add(parent, name, module)
     return module
+
+
+def _add(parent: nn.Module, name: str, module: nn.Module) -> None:
+    try:
+        parent.add_module(name, module)
+    except KeyError as error:  # as `train` or `forward`
+        raise UnsupportedError(f"backend torch takes no layer called {name!r}: {error.args[0]}") from None
 
 
 def run(layers: Sequence[nn.Module], x: Tensor, noise: Tensor | None) -> Tensor:

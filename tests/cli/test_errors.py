@@ -72,9 +72,17 @@ CASES = {
     "out with a long name": (f"run digits_mlp --backend numpy --out {'x' * 300}", 1, ["File name too long"]),
     "resume of no run": ("run --resume full", 2, ["full: is not a run directory", "give the directory that"]),
     "resume of nothing": ("run --resume nowhere", 2, ["nowhere: is not a run directory"]),
-    "resume with out": ("run --resume run --out other", 2, ["--resume goes on as the run began"]),
-    "resume with a seed": ("run --resume run --seed 3", 2, ["--resume goes on as the run began"]),
-    "resume with another lr": ("run --resume run --set optimizer.lr=1", 2, ["--set for keys of loop only"]),
+    "resume with out": (
+        "run --resume run --out other",
+        2,
+        ["--resume goes on in the run's own directory: no --out"],
+    ),
+    "resume with a seed": ("run --resume run --seed 3", 2, ["seed can't be changed: only keys of loop can"]),
+    "resume with another lr": (
+        "run --resume run --set optimizer.lr=1",
+        2,
+        ["optimizer.lr can't be changed: only keys of loop can"],
+    ),
     "resume of a step that is not there": (
         "run --resume run/checkpoints/step-7",
         2,

@@ -106,7 +106,7 @@ def test_wrong_use_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"optimizer\.lr = -1"):
         xtrain.run("digits_mlp", backend="fake", overrides={"optimizer.lr": -1})
     run = xtrain.Run.create(tmp_path / "run", recipe())
-    with pytest.raises(UsageError, match=r"resume goes on as the run began: optimizer\.lr can't be changed"):
+    with pytest.raises(UsageError, match=r"resume goes on as the run began, optimizer\.lr can't be changed"):
         xtrain.run(resume=run.path, overrides={"optimizer.lr": 1})
     with pytest.raises(UsageError, match="has no checkpoint 'last'"):
         xtrain.evaluate(run, backend="fake")

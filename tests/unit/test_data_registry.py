@@ -41,7 +41,7 @@ def test_an_unknown_name_gets_the_nearest_one_and_the_list(function):
     with pytest.raises(UsageError) as caught:
         function("fasion-mnist")
     assert "'fasion-mnist'" in str(caught.value)
-    assert "did you mean fashion_mnist?" in str(caught.value)
+    assert "did you mean 'fashion_mnist'?" in str(caught.value)
     assert all(name in str(caught.value) for name in SIZES)
 
 

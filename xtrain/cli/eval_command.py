@@ -1,6 +1,5 @@
 """`xtrain eval`: a run's checkpoint on the test split."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,9 +24,7 @@ def command(
 ) -> int:
     """Evaluate RUN, by default under the backend that trained it."""
     found, name = locate(run)
-    options = Options(backend or "", device, threads, data_dir)
-    if not backend and found.sessions:
-        options = replace(options, backend=found.sessions[-1]["backend"])
+    options, _ = session.chosen(Options(backend or "", device, threads, data_dir), found)
     name = checkpoint or name
     sums = session.evaluate_run(found, name, options)
     click.echo(

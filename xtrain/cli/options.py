@@ -43,15 +43,17 @@ def device_options(command: F) -> F:
     return command
 
 
-def read_recipe(
-    source: str | Path, settings: tuple[str, ...], seed: int | None, **loop: int | None
-) -> Recipe:
-    """The recipe with the command line's changes; `loop` holds keys of that section, None where not given."""
-    overrides = dict(_setting(text) for text in settings)
+def read_recipe(source: str | Path, settings: tuple[str, ...], seed: int | None) -> Recipe:
+    """The recipe with the command line's changes."""
+    return load_recipe(source, overrides(settings, seed))
+
+
+def overrides(settings: tuple[str, ...], seed: int | None, **loop: int | None) -> dict[str, Any]:
+    """Values by dotted key; `loop` holds keys of that section, None where not given."""
+    given = dict(_setting(text) for text in settings)
     if seed is not None:
-        overrides["seed"] = seed
-    overrides |= {f"loop.{key}": value for key, value in loop.items() if value is not None}
-    return load_recipe(source, overrides)
+        given["seed"] = seed
+    return given | {f"loop.{key}": value for key, value in loop.items() if value is not None}
 
 
 def _setting(text: str) -> tuple[str, Any]:

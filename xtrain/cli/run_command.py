@@ -1,15 +1,17 @@
 """`xtrain run`: train a recipe, or resume a run."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from xtrain import plugins, session
-from xtrain.cli.options import device_options, read_recipe, recipe_options
+from xtrain import session
+from xtrain.cli.options import device_options, overrides, recipe_options
 from xtrain.errors import UsageError
 from xtrain.observers.progress import progress
+from xtrain.recipe import Recipe, load_recipe
 from xtrain.rundir import Run, locate
 from xtrain.session import Options, Outcome
 
@@ -44,39 +46,30 @@ def command(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
         )
     options = Options(backend or "", device, threads, data_dir, [progress(Console())])
+    changes = overrides(settings, seed, epochs=epochs, log_every=log_every)
     if resumed is not None:
-        if out or seed is not None or not all(text.startswith("loop.") for text in settings):
-            raise UsageError(
-                "--resume goes on as the run began: no --out, no --seed, and --set for keys of loop only"
-            )
-        outcome = _resume(console, resumed, options, settings, {"epochs": epochs, "log_every": log_every})
+        if out:
+            raise UsageError("--resume goes on in the run's own directory: no --out")
+        outcome = _resume(console, resumed, options, changes)
     else:
         assert recipe is not None
-        chosen = read_recipe(recipe, settings, seed, epochs=epochs, log_every=log_every)
-        options, why = _choose(options)
-        console.print(f"{chosen.name} under {options.backend}{why}, seed {chosen.seed}", highlight=False)
-        outcome = session.train(chosen, options, out)
+        outcome = _train(console, load_recipe(recipe, changes), options, out)
     return _conclude(console, outcome)
 
 
-def _resume(
-    console: Console, path: Path, options: Options, settings: tuple[str, ...], loop: dict[str, int | None]
-) -> Outcome:
+def _train(console: Console, recipe: Recipe, options: Options, out: Path | None) -> Outcome:
+    options, why = session.chosen(options)
+    reason = f" ({why})" if why else ""
+    console.print(f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}", highlight=False)
+    return session.train(recipe, options, out)
+
+
+def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
     run, name = locate(path)
-    recipe = read_recipe(run.path / "recipe.toml", settings, None, **loop)
-    if not options.backend and run.sessions:
-        last = run.sessions[-1]
-        options = replace(options, backend=last["backend"], threads=options.threads or last["threads"])
-    options, why = _choose(options)
-    console.print(f"{recipe.name} under {options.backend}{why}, going on in {run.path}", highlight=False)
+    recipe = run.recipe_with(changes)
+    options, _ = session.chosen(options, run)
+    console.print(f"{recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
     return session.resume(run, name, options, recipe)
-
-
-def _choose(options: Options) -> tuple[Options, str]:
-    if options.backend:
-        return options, ""
-    name, why = plugins.default()
-    return replace(options, backend=name), f" ({why})"
 
 
 def _conclude(console: Console, outcome: Outcome) -> int:

@@ -88,6 +88,20 @@ def test_an_unknown_layer_is_refused(backend: Backend) -> None:
         backend.model(model)
 
 
+@pytest.mark.parametrize("name", ["forward", "construct", "train", "weight", "parameters", "layers.0"])
+def test_a_layer_keeps_its_name_or_is_refused(name: str, backend: Backend) -> None:
+    """Whatever members the framework's own module has."""
+    model = ModelSpec("m", (4,), (Linear(name=name, out_features=5),))
+    try:
+        state = backend.model(model).state()
+    except UnsupportedError as error:
+        refused = str(error)
+    else:
+        return
+        assert list(state) == [f"{name}.weight", f"{name}.bias"]
+    assert repr(name) in refused
+
+
 def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
     @dataclasses.dataclass(frozen=True)
     class Unheard:

@@ -1,12 +1,11 @@
 """The data sets there are: a new one is a module with `INFO` and `load`, and a place in the list below."""
 
-import difflib
 from pathlib import Path
 from typing import Protocol
 
 from xtrain.data import cifar10, cifar100, digits, fashion_mnist, mnist
 from xtrain.data.base import Arrays, DatasetInfo
-from xtrain.errors import UsageError
+from xtrain.errors import UsageError, suggest
 
 
 class Dataset(Protocol):
@@ -49,6 +48,4 @@ def load(name: str, data_dir: Path | None = None) -> Arrays:
 def _find(name: str) -> Dataset:
     if name in _DATASETS:
         return _DATASETS[name]
-    near = difflib.get_close_matches(name, _DATASETS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"there is no data set {name!r}", remedy=f"{hint}there are: {', '.join(_DATASETS)}")
+    raise UsageError(f"there is no data set {name!r}", remedy=suggest(name, _DATASETS))

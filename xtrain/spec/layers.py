@@ -39,7 +39,7 @@ class ShapeError(ValueError):
 class Layer:
     """What every layer has: a name unique among its siblings (given by the model where it is left out)."""
 
-    name: Annotated[str, Field(pattern=r"^(\w+(\.\w+)*)?$")] = ""
+    name: Annotated[str, Field(pattern=r"^([^\W_]\w*(\.[^\W_]\w*)*)?$")] = ""
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of `shape`; `ShapeError` where there is none."""
