@@ -189,12 +189,12 @@ def test_debug_shows_the_traceback_and_the_code_stays(wrong):
 
 
 def test_what_nobody_foresaw_is_one_line_too(wrong, monkeypatch):
-    from xtrain import recipe
+    from xtrain.recipe import read
 
     def explode(*arguments):
         raise KeyError("sesame")
 
-    monkeypatch.setattr(recipe, "find", explode)
+    monkeypatch.setattr(read, "find", explode)
     done = wrong("check", "digits_mlp")
     assert (done.code, "Traceback" in done.err) == (1, False)
     assert done.err.splitlines()[0] == "error: KeyError: 'sesame'"
@@ -203,12 +203,12 @@ def test_what_nobody_foresaw_is_one_line_too(wrong, monkeypatch):
 
 
 def test_ctrl_c_anywhere_exits_130(wrong, monkeypatch):
-    from xtrain import recipe
+    from xtrain.recipe import read
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipe, "find", interrupt)
+    monkeypatch.setattr(read, "find", interrupt)
     done = wrong("check", "digits_mlp")
     assert (done.code, done.err.strip()) == (130, "interrupted")
 

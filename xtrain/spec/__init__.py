@@ -1,5 +1,6 @@
 """What a backend is handed: frozen values, checked where they are made, naming no framework."""
 
+from xtrain.spec.augment import Augment, RandomCrop, RandomHorizontalFlip
 from xtrain.spec.dropout import keep_mask
 from xtrain.spec.layers import (
     AdaptiveAvgPool2d,
@@ -20,14 +21,11 @@ from xtrain.spec.layers import (
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adam, OptimizerSpec
 from xtrain.spec.run import (
-    Augment,
     CrossEntropy,
     Draws,
     LossSpec,
     Metrics,
     Probe,
-    RandomCrop,
-    RandomHorizontalFlip,
     Split,
     State,
     StepInput,

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from xtrain.spec.base import Count, NonNegativeInt, frozen
+from xtrain.spec.augment import Augment
+from xtrain.spec.base import frozen
 
 State = dict[str, NDArray[Any]]
 """Canonical state: arrays by PyTorch's names and layouts; of an optimizer `fc1.weight/exp_avg` and `step`."""
@@ -22,26 +22,6 @@ class CrossEntropy:
 
 
 LossSpec = CrossEntropy
-
-
-@frozen
-class RandomCrop:
-    """Pads all four sides with zeros (before normalisation) and cuts a square at a drawn place."""
-
-    op: Literal["random_crop"] = "random_crop"
-    size: Count
-    padding: NonNegativeInt = 0
-
-
-@frozen
-class RandomHorizontalFlip:
-    """Mirrors left to right with probability `p`."""
-
-    op: Literal["random_horizontal_flip"] = "random_horizontal_flip"
-    p: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
-Augment = Annotated[RandomCrop | RandomHorizontalFlip, Field(discriminator="op")]
 
 
 @dataclass(frozen=True)

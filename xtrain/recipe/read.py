@@ -1,0 +1,104 @@
+"""TOML -> `Recipe`, or an error naming file, key, value and what is allowed."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xtrain import models
+from xtrain.errors import RecipeError, UsageError, suggest
+from xtrain.recipe.checks import check
+from xtrain.recipe.recipe import Recipe
+from xtrain.schedules import Schedule
+from xtrain.spec import CrossEntropy, OptimizerSpec
+from xtrain.validation import validated
+
+# A choice with a name has keys of its own: choosing another drops those it does not have.
+_NAMED = ("model", "loss", "optimizer", "schedule")
+
+
+def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by path or by the name of a shipped one.
+
+    Args:
+        source: `recipes/digits_mlp.toml`, or `digits_mlp`.
+        overrides: values by dotted key, such as `{"optimizer.lr": 0.1}`.
+
+    """
+    path = find(source)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't be read: {error.strerror}", where=path) from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or beyond what Python reads of it
+        raise RecipeError(f"is not TOML: {error}", where=path) from error
+    return parse(values, where=path, overrides=overrides)
+
+
+def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A checked recipe from plain values; `where` is what errors name."""
+    merged = _override(dict(values), overrides or {}, where)
+    model = merged.get("model")
+    if isinstance(model, dict) and "layers" in model and "name" not in model:
+        merged["model"] = {"name": "custom", **model}
+    recipe = validated(Recipe, merged, where)
+    check(recipe, where)
+    return replace(recipe, data=replace(recipe.data, normalize=recipe.normalize))
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    package = Path(__file__).parents[1]
+    # In an installed package they lie inside it, in a checkout beside it.
+    folder = next((f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def find(source: str | Path) -> Path:
+    """The file of a recipe given by path or by name."""
+    known = shipped()
+    path = Path(source)
+    if os.path.isfile(path):  # unlike Path.is_file it takes any name
+        return path
+    if str(source) in known:
+        return known[str(source)]
+    problem = "is a directory, not a recipe" if os.path.isdir(path) else "there is no such recipe"
+    hint = f"a path to a TOML file, or a shipped recipe: {suggest(path.stem, known)}"
+    raise UsageError(problem, where=source, remedy=hint)
+
+
+def _override(values: dict[str, Any], overrides: Mapping[str, Any], where: object) -> dict[str, Any]:
+    # A section before its keys, and its name before the others: `--set optimizer.momentum=0.9
+    # --set optimizer.name=sgd` means the same either way round.
+    for key, value in sorted(overrides.items(), key=lambda item: _rank(item[0])):
+        *sections, last = key.split(".")
+        table = values
+        for section in sections:
+            inner = table.get(section, {})
+            if not isinstance(inner, dict):
+                raise RecipeError(f"{key}: {section} is a value, not a section", where=where)
+            table[section] = table = dict(inner)
+        if last == "name" and len(sections) == 1 and sections[0] in _NAMED:
+            _drop_own_keys(table, sections[0], value)
+        table[last] = value
+    return values
+
+
+def _rank(key: str) -> tuple[int, bool]:
+    return key.count("."), not key.endswith(".name")
+
+
+def _drop_own_keys(table: dict[str, Any], section: str, name: Any) -> None:
+    """Keep only the keys that the newly named choice has too; an unknown name is refused later."""
+    kinds: tuple[Any, ...] = {
+        "model": tuple(models.FAMILIES.values()),
+        "loss": (CrossEntropy,),
+        "optimizer": OptimizerSpec.__origin__.__args__,  # type: ignore[attr-defined]  # of an Annotated union
+        "schedule": Schedule.__origin__.__args__,  # type: ignore[attr-defined]  # likewise
+    }[section]
+    for kind in kinds:
+        if kind.__dataclass_fields__["name"].default == name and table.get("name") != name:
+            for key in set(table) - set(kind.__dataclass_fields__):
+                del table[key]
