@@ -3,6 +3,7 @@
 from xtrain.spec.augment import Augment, RandomCrop, RandomHorizontalFlip
 from xtrain.spec.dropout import keep_mask
 from xtrain.spec.layers import (
+    LSTM,
     AdaptiveAvgPool2d,
     AnyLayer,
     AvgPool2d,
@@ -10,11 +11,14 @@ from xtrain.spec.layers import (
     Conv2d,
     Dropout,
     Flatten,
+    Last,
     Layer,
     Linear,
+    LogSoftmax,
     MaxPool2d,
     ReLU,
     Residual,
+    Rows,
     Shape,
     TensorSpec,
 )
@@ -32,6 +36,7 @@ from xtrain.spec.run import (
 )
 
 __all__ = [
+    "LSTM",
     "SGD",
     "Adam",
     "AdaptiveAvgPool2d",
@@ -44,8 +49,10 @@ __all__ = [
     "Draws",
     "Dropout",
     "Flatten",
+    "Last",
     "Layer",
     "Linear",
+    "LogSoftmax",
     "LossSpec",
     "MaxPool2d",
     "Metrics",
@@ -57,6 +64,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "ReLU",
     "Residual",
+    "Rows",
     "Shape",
     "Split",
     "State",

@@ -18,10 +18,15 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor of a model's canonical state; its initial value is `fill + uniform(-bound, bound)`."""
+    """One tensor of a model's canonical state.
+
+    Its initial value is `fill`, plus uniform(-bound, bound), plus normal(0, std): at most one of the two is
+    not 0.
+    """
 
     shape: Shape
     bound: float = 0.0
+    std: float = 0.0
     fill: float = 0.0
     trainable: bool = True
 
@@ -54,6 +59,21 @@ class Layer:
         return 0
 
 
+Init = Literal["default", "kaiming_normal", "normal"]
+"""Initial weights: PyTorch's default for the layer (uniform within 1/sqrt(fan_in)); normal with variance
+2/fan_out and bias 0, as torchvision has it for convolutions; normal with std 0.01 and bias 0, as its VGG has
+it for linear layers."""
+
+
+def _drawn(init: Init, weight: Shape, bias: bool) -> dict[str, TensorSpec]:
+    """Weight [out, in, ...] and bias [out]."""
+    fan_in, fan_out = math.prod(weight[1:]), weight[0] * math.prod(weight[2:])
+    bound = 1 / math.sqrt(fan_in) if init == "default" else 0.0
+    std = {"default": 0.0, "kaiming_normal": math.sqrt(2 / fan_out), "normal": 0.01}[init]
+    tensors = {"weight": TensorSpec(weight, bound, std)}
+    return tensors | ({"bias": TensorSpec(weight[:1], bound)} if bias else {})
+
+
 def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ShapeError(f"takes an image (channels, height, width), not {format_shape(shape)}")
@@ -82,6 +102,7 @@ class Conv2d(Layer):
     stride: Count = 1
     padding: NonNegativeInt = 0
     bias: bool = True
+    init: Init = "default"
 
     def output_shape(self, shape: Shape) -> Shape:
         """(out_channels, height, width) after the windows."""
@@ -90,11 +111,9 @@ class Conv2d(Layer):
         return (self.out_channels, *windows)
 
     def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
-        """Weight and bias, uniform within 1/sqrt(fan_in)."""
-        bound = 1 / math.sqrt(shape[0] * self.kernel_size**2)
-        weight = TensorSpec((self.out_channels, shape[0], self.kernel_size, self.kernel_size), bound)
-        bias = {"bias": TensorSpec((self.out_channels,), bound)} if self.bias else {}
-        return {"weight": weight, **bias}
+        """Weight and bias."""
+        weight = (self.out_channels, shape[0], self.kernel_size, self.kernel_size)
+        return _drawn(self.init, weight, self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Every parameter once per output position."""
@@ -109,6 +128,7 @@ class Linear(Layer):
     op: Literal["linear"] = "linear"
     out_features: Count
     bias: bool = True
+    init: Init = "default"
 
     def output_shape(self, shape: Shape) -> Shape:
         """(out_features,)."""
@@ -117,10 +137,8 @@ class Linear(Layer):
         return (self.out_features,)
 
     def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
-        """Weight and bias, uniform within 1/sqrt(fan_in)."""
-        bound = 1 / math.sqrt(shape[0])
-        bias = {"bias": TensorSpec((self.out_features,), bound)} if self.bias else {}
-        return {"weight": TensorSpec((self.out_features, shape[0]), bound), **bias}
+        """Weight and bias."""
+        return _drawn(self.init, (self.out_features, shape[0]), self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Every parameter once."""
@@ -230,6 +248,82 @@ class Flatten(Layer):
 
 
 @frozen
+class LogSoftmax(Layer):
+    """z - logsumexp(z): log-probabilities, which the loss `nll` takes."""
+
+    op: Literal["log_softmax"] = "log_softmax"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape it is given."""
+        if len(shape) != 1:
+            raise ShapeError(f"takes a vector, not {format_shape(shape)}: put a flatten before it")
+        return shape
+
+
+@frozen
+class Rows(Layer):
+    """An image as a sequence of its rows: (channels, height, width) to (height, channels * width)."""
+
+    op: Literal["rows"] = "rows"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(steps, features)."""
+        channels, height, width = _image(self, shape)
+        return (height, channels * width)
+
+
+@frozen
+class LSTM(Layer):
+    """Long short-term memory over a sequence, from the state zero; gates in the order i, f, g, o.
+
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c), with
+    [i f g o] = x @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh. The output is h of the last layer at
+    every step.
+    """
+
+    op: Literal["lstm"] = "lstm"
+    hidden_size: Count
+    num_layers: Count = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(steps, hidden_size)."""
+        if len(shape) != 2:
+            raise ShapeError(f"takes a sequence (steps, features), not {format_shape(shape)}")
+        return (shape[0], self.hidden_size)
+
+    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
+        """Of each layer weights [4 * hidden, in] and two biases, uniform within 1/sqrt(hidden_size)."""
+        bound, gates = 1 / math.sqrt(self.hidden_size), 4 * self.hidden_size
+        found: dict[str, TensorSpec] = {}
+        for layer in range(self.num_layers):
+            features = shape[1] if layer == 0 else self.hidden_size
+            found |= {
+                f"weight_ih_l{layer}": TensorSpec((gates, features), bound),
+                f"weight_hh_l{layer}": TensorSpec((gates, self.hidden_size), bound),
+                f"bias_ih_l{layer}": TensorSpec((gates,), bound),
+                f"bias_hh_l{layer}": TensorSpec((gates,), bound),
+            }
+        return found
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Every parameter once at every step."""
+        return shape[0] * sum(tensor.size for tensor in self.tensors(shape).values())
+
+
+@frozen
+class Last(Layer):
+    """The last step of a sequence: (steps, features) to (features,)."""
+
+    op: Literal["last"] = "last"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """(features,)."""
+        if len(shape) != 2:
+            raise ShapeError(f"takes a sequence (steps, features), not {format_shape(shape)}")
+        return shape[1:]
+
+
+@frozen
 class Residual(Layer):
     """`body(x) + shortcut(x)`; an empty shortcut is the identity."""
 
@@ -250,6 +344,10 @@ AnyLayer = Annotated[
     | AdaptiveAvgPool2d
     | Dropout
     | Flatten
+    | LogSoftmax
+    | Rows
+    | LSTM
+    | Last
     | Residual,
     Field(discriminator="op"),
 ]
