@@ -68,7 +68,8 @@ def dropout_keys(seed: int, step: int, model: ModelSpec) -> tuple[int, ...]:
 def initial_state(seed: int, model: ModelSpec) -> State:
     """Initial weights, float32: each tensor has words of its own, so no layer changes another's.
 
-    Uniform values are 24-bit fractions of the interval, computed in float64 and rounded once.
+    Uniform values are 24-bit fractions of the interval, normal ones come by Box and Muller's transform;
+    computed in float64 and rounded once.
     """
     state: State = {}
     for name, tensor in model.tensors.items():
@@ -76,8 +77,18 @@ def initial_state(seed: int, model: ModelSpec) -> State:
         if tensor.bound:
             fraction = (words(seed, f"init/{name}", tensor.size) >> np.uint64(40)).astype(np.float64) / 2**24
             value += (2 * fraction.reshape(tensor.shape) - 1) * tensor.bound
+        if tensor.std:
+            value += normal(words(seed, f"init/{name}", 2 * tensor.size)).reshape(tensor.shape) * tensor.std
         state[name] = value.astype(np.float32)
     return state
+
+
+def normal(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Standard normal values from twice as many words (Box and Muller, 1958)."""
+    # Of (0, 1]: the logarithm of 0 would be infinite.
+    first, second = ((half >> np.uint64(11)).astype(np.float64) + 1 for half in np.split(drawn, 2))
+    values: NDArray[np.float64] = np.sqrt(-2 * np.log(first / 2**53)) * np.cos(2 * np.pi * second / 2**53)
+    return values
 
 
 def _batches(indices: NDArray[np.int64], batch_size: int) -> tuple[NDArray[np.int64], ...]:
