@@ -16,17 +16,19 @@ class Sums:
     loss_sum: float = 0.0
     correct: int = 0
     count: int = 0
+    weight: float = 0.0
 
     def add(self, metrics: Metrics) -> None:
         """One step more."""
         self.loss_sum += metrics.loss_sum
         self.correct += metrics.correct
         self.count += metrics.count
+        self.weight += metrics.weight
 
     @property
     def loss(self) -> float:
-        """Mean over the samples; NaN where there are none."""
-        return self.loss_sum / self.count if self.count else math.nan
+        """Mean over the samples by their weights; NaN where there are none."""
+        return self.loss_sum / self.weight if self.weight else math.nan
 
     @property
     def accuracy(self) -> float:

@@ -152,7 +152,7 @@ class Trainer:
         for (step, _), figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
                 raise NonFiniteError(
-                    f"the loss of step {step} is {figures.loss_sum / figures.count}", remedy=_REMEDY
+                    f"the loss of step {step} is {figures.loss_sum / figures.weight}", remedy=_REMEDY
                 )
             self.progress.epoch_sums.add(figures)
             self.progress.log_sums.add(figures)

@@ -1,34 +1,18 @@
 """The lowering table: one function for each layer of the vocabulary, its gradient beside it.
 
-A lowered layer takes the model's tensors, an input and the noise of a training step (None in evaluation)
-and returns its output with a function that takes the output's gradient back to the input's, adding the
-gradients of the layer's own tensors to a given state. B batch, C channels, H and W height and width.
+B batch, C channels, H and W height and width.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xtrain.errors import UnsupportedError
 from xtrain.spec import Node, State, keep_mask
 from xtrain.spec import layers as spec
-
-Array = NDArray[Any]
-Backward = Callable[[Array, State], Array]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What the dropout masks of a training step come from: a key by path, and the place of row 0."""
-
-    keys: Mapping[str, int] = field(default_factory=dict)
-    first_row: int = 0
-
-
-Forward = Callable[[State, Array, Noise | None], tuple[Array, Backward]]
+from xtrain_numpy.forward import Array, Backward, Forward, Noise
+from xtrain_numpy.recurrent import last, lstm, rows
 
 
 def conv2d(node: Node, layer: spec.Conv2d) -> Forward:
@@ -165,20 +149,20 @@ def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> Forward:
     def parts(height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:
         for i in range(cells):
             for j in range(cells):
-                rows = slice(i * height // cells, -(-(i + 1) * height // cells))
-                columns = slice(j * width // cells, -(-(j + 1) * width // cells))
-                yield i, j, rows, columns
+                down = slice(i * height // cells, -(-(i + 1) * height // cells))
+                across = slice(j * width // cells, -(-(j + 1) * width // cells))
+                yield i, j, down, across
 
     def forward(tensors: State, x: Array, noise: Noise | None) -> tuple[Array, Backward]:
         y = np.empty((*x.shape[:2], cells, cells))
-        for i, j, rows, columns in parts(*x.shape[2:]):
-            y[:, :, i, j] = x[:, :, rows, columns].mean(axis=(2, 3))
+        for i, j, down, across in parts(*x.shape[2:]):
+            y[:, :, i, j] = x[:, :, down, across].mean(axis=(2, 3))
 
         def backward(dy: Array, gradients: State) -> Array:
             dx = np.zeros_like(x)
-            for i, j, rows, columns in parts(*x.shape[2:]):
-                area = (rows.stop - rows.start) * (columns.stop - columns.start)
-                dx[:, :, rows, columns] += dy[:, :, i, j, None, None] / area
+            for i, j, down, across in parts(*x.shape[2:]):
+                area = (down.stop - down.start) * (across.stop - across.start)
+                dx[:, :, down, across] += dy[:, :, i, j, None, None] / area
             return dx
 
         return y, backward
@@ -207,6 +191,17 @@ def dropout(node: Node, layer: spec.Dropout) -> Forward:
     return forward
 
 
+def log_softmax(node: Node, layer: spec.LogSoftmax) -> Forward:
+    """z - logsumexp(z)."""
+
+    def forward(tensors: State, x: Array, noise: Noise | None) -> tuple[Array, Backward]:
+        z = x - x.max(axis=1, keepdims=True)  # exp can't overflow then
+        y = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+        return y, lambda dy, gradients: dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
+
+    return forward
+
+
 def residual(node: Node, layer: spec.Residual) -> Forward:
     """body(x) + shortcut(x)."""
     body, shortcut = Chain(node.body), Chain(node.shortcut)
@@ -228,6 +223,10 @@ TABLE: dict[type[spec.Layer], Callable[[Node, Any], Forward]] = {
     spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
     spec.Flatten: flatten,
     spec.Dropout: dropout,
+    spec.LogSoftmax: log_softmax,
+    spec.Rows: rows,
+    spec.LSTM: lstm,
+    spec.Last: last,
     spec.Residual: residual,
 }
 

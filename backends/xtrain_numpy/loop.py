@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from xtrain.errors import UnsupportedError
-from xtrain.spec import CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Metrics, State, StepInput
 from xtrain_numpy.dataset import Batch
-from xtrain_numpy.model import Array, NumpyModel
+from xtrain_numpy.forward import Array
+from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 Handle = Metrics
@@ -22,10 +23,10 @@ class NumpyLoop:
 
     def __init__(self, model: NumpyModel, loss: LossSpec, optimizer: NumpyOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum = _lower(loss)
+        self._loss, self._mean = _lower(loss), loss.reduction == "mean"
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """One update from the mean loss over all samples of all batches."""
+        """One update from the loss over all samples of all batches together."""
         with np.errstate(**_DIVERGING):
             metrics, gradients = self._backward(batches, step)
             self._optimizer.step(gradients, step)
@@ -36,51 +37,95 @@ class NumpyLoop:
         images, labels = batch
         with np.errstate(**_DIVERGING):
             logits = self._model.predict(images)
-            return Metrics(self._loss_sum(logits, labels)[0], _correct(logits, labels), len(labels))
+            loss, weight, _ = self._loss(logits, labels)
+        return Metrics(loss, _correct(logits, labels), len(labels), weight)
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
         return list(handles)
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
-        """Gradient of the mean loss by each parameter."""
+        """Gradient of the batch's loss by each parameter."""
         return self._backward([batch], step)[1]
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> tuple[Metrics, State]:
-        total = sum(len(labels) for _, labels in batches)
-        sums: State = {name: np.zeros_like(self._model.tensors[name]) for name in self._model.spec.trainable}
-        loss_sum, correct, first_row = 0.0, 0, 0
+        loss_sum, correct, count, weight_sum = 0.0, 0, 0, 0.0
+        ways_back = []
         for images, labels in batches:
-            logits, backward = self._model.forward(images, self._model.noise(step, first_row))
-            loss, gradient = self._loss_sum(logits, labels)
+            logits, backward = self._model.forward(images, self._model.noise(step, first_row=count))
+            loss, weight, gradient = self._loss(logits, labels)
+            ways_back.append((backward, gradient))
+            loss_sum, weight_sum = loss_sum + loss, weight_sum + weight
+            correct, count = correct + _correct(logits, labels), count + len(labels)
+        share = 1 / weight_sum if self._mean else 1.0
+        sums: State = {name: np.zeros_like(self._model.tensors[name]) for name in self._model.spec.trainable}
+        for backward, gradient in ways_back:
             gradients: State = {}
-            backward(gradient / total, gradients)
+            backward(gradient * share, gradients)
             for name in sums:
                 sums[name] += gradients[name]
-            loss_sum, correct = loss_sum + loss, correct + _correct(logits, labels)
-            first_row += len(labels)
-        return Metrics(loss_sum, correct, total), sums
+        return Metrics(loss_sum, correct, count, weight_sum), sums
 
 
 def _correct(logits: Array, labels: Array) -> int:
     return int((logits.argmax(axis=1) == labels).sum())
 
 
-def cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
-    """Sum of logsumexp(logits) - logits[label], and its gradient by the logits: softmax - one-hot."""
-    shifted = logits - logits.max(axis=1, keepdims=True)  # exp can't overflow then
-    exp = np.exp(shifted)
-    total = exp.sum(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    loss = (np.log(total[:, 0]) - shifted[rows, labels]).sum()
-    gradient = exp / total
-    gradient[rows, labels] -= 1
-    return float(loss), gradient
+LossFunction = Callable[[Array, Array], tuple[float, float, Array]]
+"""Outputs [B, K], labels [B] -> sum of the losses, sum of the weights, gradient of the first."""
 
 
-def _lower(loss: LossSpec) -> Callable[[Array, Array], tuple[float, Array]]:
-    """Logits [B, K] and labels [B] to the sum of the losses and its gradient."""
+def cross_entropy(spec: CrossEntropy) -> LossFunction:
+    """F.cross_entropy; the gradient of logsumexp(z) - z[c] by the logits is softmax(z) - one-hot of c."""
+
+    def function(logits: Array, labels: Array) -> tuple[float, float, Array]:
+        by_class = _class_weights(spec.class_weights, logits)
+        targets = np.zeros_like(logits)  # what each class's -log(p) counts
+        targets[np.arange(len(labels)), labels] = (1 - spec.label_smoothing) * by_class[labels]
+        targets += spec.label_smoothing / logits.shape[1] * by_class
+        z = logits - logits.max(axis=1, keepdims=True)  # exp can't overflow then
+        total = np.exp(z).sum(axis=1, keepdims=True)
+        loss = (targets * (np.log(total) - z)).sum()
+        gradient = targets.sum(axis=1, keepdims=True) * np.exp(z) / total - targets
+        return float(loss), float(by_class[labels].sum()), gradient
+
+    return function
+
+
+def nll(spec: NLL) -> LossFunction:
+    """F.nll_loss."""
+
+    def function(outputs: Array, labels: Array) -> tuple[float, float, Array]:
+        rows, weights = np.arange(len(labels)), _class_weights(spec.class_weights, outputs)[labels]
+        gradient = np.zeros_like(outputs)
+        gradient[rows, labels] = -weights
+        return float(-(weights * outputs[rows, labels]).sum()), float(weights.sum()), gradient
+
+    return function
+
+
+def mse(spec: MSE) -> LossFunction:
+    """F.mse_loss with the one-hot labels."""
+
+    def function(outputs: Array, labels: Array) -> tuple[float, float, Array]:
+        difference = outputs.copy()
+        difference[np.arange(len(labels)), labels] -= 1
+        share = 1 / outputs.shape[1] if spec.reduction == "mean" else 1.0
+        return float((difference**2).sum() * share), float(len(labels)), 2 * difference * share
+
+    return function
+
+
+def _class_weights(given: tuple[float, ...] | None, outputs: Array) -> Array:
+    return np.ones(outputs.shape[1]) if given is None else np.array(given)
+
+
+def _lower(loss: LossSpec) -> LossFunction:
     match loss:
         case CrossEntropy():
-            return cross_entropy
+            return cross_entropy(loss)
+        case NLL():
+            return nll(loss)
+        case MSE():
+            return mse(loss)
     raise UnsupportedError(f"backend numpy has no loss {loss!r}")

@@ -1,15 +1,13 @@
 """A lowered model: tensors by canonical name, and functions over them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.spec import ModelSpec, Node, State, StepInput
-from xtrain_numpy.layers import Backward, Chain, Noise, lower
-
-Array = NDArray[Any]
+from xtrain_numpy.forward import Array, Backward, Noise
+from xtrain_numpy.layers import Chain, lower
 
 
 class NumpyModel:

@@ -3,14 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xtrain.spec import SGD, Adam, CrossEntropy, LossSpec, ModelSpec, Node, OptimizerSpec
+from xtrain.spec import (
+    MSE,
+    NLL,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    LossSpec,
+    ModelSpec,
+    Node,
+    OptimizerSpec,
+    RMSprop,
+)
 from xtrain.spec import layers as spec
 
 
 def explain(model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
     """Native term by key: `model.<layer>`, `loss`, and `optimizer.<key>`."""
     layers = {f"model.{node.path}": LAYERS[type(node.layer)](node, node.layer) for node in model.walk()}
-    return {**layers, "loss": LOSSES[type(loss)], **_optimizer(optimizer)}
+    return {**layers, "loss": _loss(loss), **_optimizer(optimizer)}
 
 
 LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
@@ -32,31 +45,77 @@ LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
     spec.AdaptiveAvgPool2d: lambda node, pool: f"means over {pool.output_size}x{pool.output_size} cells",
     spec.Flatten: lambda node, flatten: "x.reshape(batch, -1)",
     spec.Dropout: lambda node, dropout: f"x * mask / {1 - dropout.p:g}, the mask from the plan",
+    spec.LogSoftmax: lambda node, softmax: "x - log(exp(x).sum())",
+    spec.Rows: lambda node, rows: "x.transpose(0, 2, 1, 3).reshape(batch, height, -1)",
+    spec.LSTM: lambda node, lstm: (
+        f"{lstm.num_layers} x (c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c)), "
+        f"{lstm.hidden_size} wide"
+    ),
+    spec.Last: lambda node, last: "x[:, -1]",
     spec.Residual: lambda node, residual: "body(x) + shortcut(x)" if node.shortcut else "body(x) + x",
 }
 
-LOSSES: dict[type[LossSpec], str] = {
-    CrossEntropy: "(log(exp(logits).sum(1)) - logits[label]).sum() / samples",
-}
+
+def _loss(loss: LossSpec) -> str:
+    by_class = None if isinstance(loss, MSE) else loss.class_weights
+    weights = f"{list(by_class)}[label] * " if by_class else ""
+    match loss:
+        case CrossEntropy():
+            smooth = f", {loss.label_smoothing} of it over all classes" if loss.label_smoothing else ""
+            each = f"{weights}(log(exp(logits).sum(1)) - logits[label]){smooth}"
+        case NLL():
+            each = f"{weights}-output[label]"
+        case MSE():
+            each = f"(output - one_hot)**2{'.mean(1)' if loss.reduction == 'mean' else ''}"
+    share = f" / {'samples' if not weights else 'sum of weights'}" if loss.reduction == "mean" else ""
+    return f"({each}).sum(){share}"
 
 
 def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
+    decay = f"g + {optimizer.weight_decay} * w"
+    terms = _shared(optimizer)
     match optimizer:
         case SGD():
-            terms = {
+            terms |= {
                 "name": "w -= lr * buffer",
-                "lr": "lr of the step",
                 "momentum": f"buffer = {optimizer.momentum} * buffer + g",
                 "dampening": f"(1 - {optimizer.dampening}) * g from the second update on",
                 "nesterov": "g + momentum * buffer" if optimizer.nesterov else "buffer",
-                "weight_decay": f"g + {optimizer.weight_decay} * w",
             }
-        case Adam():
-            terms = {
+        case Adam() | AdamW():
+            if isinstance(optimizer, AdamW):
+                decay = f"w *= 1 - lr * {optimizer.weight_decay}"
+            terms |= {
                 "name": "w -= lr / (1 - b1**t) * m / (sqrt(v / (1 - b2**t)) + eps)",
-                "lr": "lr of the step",
                 "betas": f"b1, b2 = {optimizer.betas[0]}, {optimizer.betas[1]}",
                 "eps": f"+ {optimizer.eps}, outside the root",
-                "weight_decay": f"g + {optimizer.weight_decay} * w",
             }
-    return {f"optimizer.{key}": term for key, term in terms.items()}
+        case RMSprop():
+            terms |= {
+                "name": "w -= lr * buffer; buffer = momentum * buffer + g / (sqrt(v) + eps)",
+                "alpha": f"v = {optimizer.alpha} * v + {1 - optimizer.alpha:.6g} * g**2",
+                "eps": f"+ {optimizer.eps}, outside the root",
+                "momentum": f"{optimizer.momentum} * buffer",
+                "centered": "sqrt(v - mean(g)**2)" if optimizer.centered else "sqrt(v)",
+            }
+        case Adagrad():
+            terms |= {
+                "name": "w -= lr * g / (sqrt(sum) + eps)",
+                "lr_decay": f"lr / (1 + (t - 1) * {optimizer.lr_decay})",
+                "eps": f"+ {optimizer.eps}, outside the root",
+            }
+    return {f"optimizer.{key}": term for key, term in {**terms, "weight_decay": decay}.items()}
+
+
+def _shared(optimizer: OptimizerSpec) -> dict[str, str]:
+    """What every optimizer has."""
+    value, norm, ema = optimizer.clip_value, optimizer.clip_norm, optimizer.ema
+    return {
+        "lr": "lr of the step",
+        "decay_exclude": f"no decay for {', '.join(optimizer.decay_exclude) or 'none'}",
+        "l1": f"g + {optimizer.l1} * sign(w)",
+        "l2": f"g + {optimizer.l2} * w",
+        "clip_value": "none" if value is None else f"clip(g, -{value}, {value})",
+        "clip_norm": "none" if norm is None else f"g * min(1, {norm} / (norm + 1e-6)), all together",
+        "ema": "none" if ema is None else f"average = {ema} * average + {1 - ema:.6g} * w",
+    }

@@ -60,6 +60,26 @@ def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
     return Dropout(layer.p)
 
 
+def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Module:
+    """nn.LogSoftmax."""
+    return nn.LogSoftmax(dim=1)
+
+
+def rows(node: Node, layer: spec.Rows) -> nn.Module:
+    """[B, C, H, W] to [B, H, C*W]."""
+    return Rows()
+
+
+def lstm(node: Node, layer: spec.LSTM) -> nn.Module:
+    """nn.LSTM."""
+    return LSTM(node.input_shape[1], layer.hidden_size, layer.num_layers, batch_first=True)
+
+
+def last(node: Node, layer: spec.Last) -> nn.Module:
+    """[B, T, F] to [B, F]."""
+    return Last()
+
+
 def residual(node: Node, layer: spec.Residual) -> nn.Module:
     """body(x) + shortcut(x)."""
     return Residual(node)
@@ -75,6 +95,10 @@ TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Module]] = {
     spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
     spec.Flatten: flatten,
     spec.Dropout: dropout,
+    spec.LogSoftmax: log_softmax,
+    spec.Rows: rows,
+    spec.LSTM: lstm,
+    spec.Last: last,
     spec.Residual: residual,
 }
 
@@ -113,6 +137,31 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs of the body's shape."""
         return run(self._body, x, noise) + run(self._shortcut, x, noise)
+
+
+class Rows(nn.Module):
+    """An image as a sequence of its rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, H, C*W]."""
+        return x.transpose(1, 2).flatten(2)
+
+
+class LSTM(nn.LSTM):
+    """nn.LSTM without its last state."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no state is fed
+        """[B, T, F] to [B, T, hidden]."""
+        outputs: Tensor = super().forward(x)[0]
+        return outputs
+
+
+class Last(nn.Module):
+    """The last step of a sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, F] to [B, F]."""
+        return x[:, -1]
 
 
 class Dropout(nn.Module):

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xtrain.errors import UnsupportedError
-from xtrain.spec import CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Metrics, State, StepInput
 from xtrain_torch.dataset import Batch
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
-Handle = list[tuple[Tensor, Tensor, int]]
-"""Of each batch: sum of losses, correct predictions, samples; still on the device."""
+Handle = list[tuple[Tensor, Tensor, int, Tensor | int]]
+"""Of each batch: sum of losses, correct predictions, samples, sum of their weights; still on the device."""
 
 
 class TorchLoop:
@@ -21,10 +21,12 @@ class TorchLoop:
 
     def __init__(self, model: TorchModel, loss: LossSpec, optimizer: TorchOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum = _lower(loss)
+        self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
+        by_class = None if isinstance(loss, MSE) else loss.class_weights
+        self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """One update from the mean loss over all samples of all batches."""
+        """One update from the loss over all samples of all batches together."""
         handle = self._backward(batches, step)
         self._optimizer.apply(step)
         self._optimizer.clear()
@@ -36,26 +38,29 @@ class TorchLoop:
         self._mode(training=False)
         with torch.inference_mode():
             logits = self._model.native(images)
-            return [(self._loss_sum(logits, labels), _correct(logits, labels), len(labels))]
+            loss = self._loss_sum(logits, labels, self._by_class)
+            return [(loss, _correct(logits, labels), len(labels), self._weight(labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step, in one transfer."""
         parts = [part for handle in handles for part in handle]
         if not parts:
             return []
-        losses = iter(torch.stack([loss for loss, _, _ in parts]).tolist())
-        corrects = iter(torch.stack([correct for _, correct, _ in parts]).tolist())
+        losses = iter(torch.stack([loss for loss, *_ in parts]).tolist())
+        corrects = iter(torch.stack([correct for _, correct, *_ in parts]).tolist())
+        weights = iter(torch.stack([torch.as_tensor(weight) for *_, weight in parts]).tolist())
         return [
             Metrics(
                 sum(next(losses) for _ in handle),
                 sum(next(corrects) for _ in handle),
-                sum(count for _, _, count in handle),
+                sum(count for _, _, count, _ in handle),
+                float(sum(next(weights) for _ in handle)),
             )
             for handle in handles
         ]
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
-        """Gradient of the mean loss by each parameter."""
+        """Gradient of the batch's loss by each parameter."""
         self._backward([batch], step)
         state: State = {}
         for name in self._model.spec.trainable:
@@ -67,15 +72,20 @@ class TorchLoop:
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         self._mode(training=True)
-        total = sum(len(labels) for _, labels in batches)
+        weights = [self._weight(labels) for _, labels in batches]
+        total = sum(weights) if self._mean else 1
         handle, first_row = [], 0
-        for images, labels in batches:
+        for (images, labels), weight in zip(batches, weights, strict=True):
             logits = self._model.native(images, self._model.noise(step, first_row))
-            loss = self._loss_sum(logits, labels)
+            loss = self._loss_sum(logits, labels, self._by_class)
             torch.autograd.backward(loss / total)
-            handle.append((loss.detach(), _correct(logits, labels), len(labels)))
+            handle.append((loss.detach(), _correct(logits, labels), len(labels), weight))
             first_row += len(labels)
         return handle
+
+    def _weight(self, labels: Tensor) -> Tensor | int:
+        """Sum of the samples' weights: what the mean divides by."""
+        return len(labels) if self._by_class is None else self._by_class[labels].sum()
 
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:
@@ -86,9 +96,27 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(1) == labels).sum()
 
 
-def _lower(loss: LossSpec) -> Callable[[Tensor, Tensor], Tensor]:
-    """Logits [B, K] and labels [B] to the sum of the losses."""
+LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Outputs [B, K], labels [B] and class weights [K] to the sum of the losses."""
+
+
+def _lower(loss: LossSpec) -> LossFunction:
     match loss:
         case CrossEntropy():
-            return lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum")
+            smoothing = loss.label_smoothing
+            return lambda logits, labels, weights: F.cross_entropy(
+                logits, labels, weights, reduction="sum", label_smoothing=smoothing
+            )
+        case NLL():
+            return lambda outputs, labels, weights: F.nll_loss(outputs, labels, weights, reduction="sum")
+        case MSE():
+            return _mean_square if loss.reduction == "mean" else _square
     raise UnsupportedError(f"backend torch has no loss {loss!r}")
+
+
+def _square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    return F.mse_loss(outputs, F.one_hot(labels, outputs.shape[1]).to(outputs.dtype), reduction="sum")
+
+
+def _mean_square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    return _square(outputs, labels, weights) / outputs.shape[1]

@@ -3,14 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xtrain.spec import SGD, Adam, CrossEntropy, LossSpec, ModelSpec, Node, OptimizerSpec
+from xtrain.spec import (
+    MSE,
+    NLL,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    LossSpec,
+    ModelSpec,
+    Node,
+    OptimizerSpec,
+    RMSprop,
+)
 from xtrain.spec import layers as spec
 
 
 def explain(model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
     """Native term by key: `model.<layer>`, `loss`, and `optimizer.<key>`."""
     layers = {f"model.{node.path}": LAYERS[type(node.layer)](node, node.layer) for node in model.walk()}
-    return {**layers, "loss": LOSSES[type(loss)], **_optimizer(optimizer)}
+    return {**layers, "loss": _loss(loss), **_optimizer(optimizer)}
 
 
 LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
@@ -34,12 +47,30 @@ LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
     spec.AdaptiveAvgPool2d: lambda node, pool: f"nn.AdaptiveAvgPool2d({pool.output_size})",
     spec.Flatten: lambda node, flatten: "nn.Flatten()",
     spec.Dropout: lambda node, dropout: f"x * mask / {1 - dropout.p:g}, the mask from the plan",
+    spec.LogSoftmax: lambda node, softmax: "nn.LogSoftmax(dim=1)",
+    spec.Rows: lambda node, rows: "x.transpose(1, 2).flatten(2)",
+    spec.LSTM: lambda node, lstm: (
+        f"nn.LSTM({node.input_shape[1]}, {lstm.hidden_size}, num_layers={lstm.num_layers}, batch_first=True)"
+    ),
+    spec.Last: lambda node, last: "x[:, -1]",
     spec.Residual: lambda node, residual: "body(x) + shortcut(x)" if node.shortcut else "body(x) + x",
 }
 
-LOSSES: dict[type[LossSpec], str] = {
-    CrossEntropy: 'F.cross_entropy(logits, labels, reduction="sum") / samples',
-}
+
+def _loss(loss: LossSpec) -> str:
+    by_class = None if isinstance(loss, MSE) else loss.class_weights
+    weight = f", weight={list(by_class)}" if by_class else ""
+    match loss:
+        case CrossEntropy():
+            call = f"F.cross_entropy(logits, labels{weight}, label_smoothing={loss.label_smoothing}"
+        case NLL():
+            call = f"F.nll_loss(outputs, labels{weight}"
+        case MSE():
+            call = "F.mse_loss(outputs, F.one_hot(labels)"
+    if loss.reduction == "sum":
+        return f'{call}, reduction="sum")'
+    share = "sum of weights" if weight else "(samples * classes)" if isinstance(loss, MSE) else "samples"
+    return f'{call}, reduction="sum") / {share}'
 
 
 def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
@@ -47,18 +78,43 @@ def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
         case SGD():
             terms = {
                 "name": "torch.optim.SGD(fused=True)",
-                "lr": 'param_group["lr"], set before each step',
                 "momentum": f"momentum={optimizer.momentum}",
                 "dampening": f"dampening={optimizer.dampening}",
                 "nesterov": f"nesterov={optimizer.nesterov}",
-                "weight_decay": f"weight_decay={optimizer.weight_decay}",
             }
-        case Adam():
+        case Adam() | AdamW():
             terms = {
-                "name": "torch.optim.Adam(fused=True)",
-                "lr": 'param_group["lr"], set before each step',
+                "name": f"torch.optim.{type(optimizer).__name__}(fused=True)",
                 "betas": f"betas={optimizer.betas}",
                 "eps": f"eps={optimizer.eps}",
-                "weight_decay": f"weight_decay={optimizer.weight_decay}",
             }
-    return {f"optimizer.{key}": term for key, term in terms.items()}
+        case RMSprop():
+            terms = {
+                "name": "torch.optim.RMSprop(foreach=True)",
+                "alpha": f"alpha={optimizer.alpha}",
+                "eps": f"eps={optimizer.eps}",
+                "momentum": f"momentum={optimizer.momentum}",
+                "centered": f"centered={optimizer.centered}",
+            }
+        case Adagrad():
+            terms = {
+                "name": "torch.optim.Adagrad(foreach=True)",
+                "lr_decay": f"lr_decay={optimizer.lr_decay}",
+                "eps": f"eps={optimizer.eps}",
+            }
+    return {f"optimizer.{key}": term for key, term in {**terms, **_shared(optimizer)}.items()}
+
+
+def _shared(optimizer: OptimizerSpec) -> dict[str, str]:
+    """What every optimizer has."""
+    value, norm, ema = optimizer.clip_value, optimizer.clip_norm, optimizer.ema
+    return {
+        "lr": 'param_group["lr"], set before each step',
+        "weight_decay": f"weight_decay={optimizer.weight_decay}",
+        "decay_exclude": f"a param_group without decay: {', '.join(optimizer.decay_exclude) or 'none'}",
+        "l1": f"grad + {optimizer.l1} * sign(w)",
+        "l2": f"grad + {optimizer.l2} * w",
+        "clip_value": "none" if value is None else f"nn.utils.clip_grad_value_({value})",
+        "clip_norm": "none" if norm is None else f"nn.utils.clip_grad_norm_({norm})",
+        "ema": "none" if ema is None else f"torch._foreach_lerp_(averages, weights, {1 - ema:.6g})",
+    }

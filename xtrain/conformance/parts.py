@@ -8,7 +8,7 @@ import numpy as np
 from xtrain import plan
 from xtrain.conformance.cases import LOSS
 from xtrain.protocols import Backend, Loop, Model, Optimizer
-from xtrain.spec import SGD, Draws, ModelSpec, OptimizerSpec, Split, State
+from xtrain.spec import SGD, Draws, LossSpec, ModelSpec, OptimizerSpec, Split, State
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,16 @@ class Parts:
 
 
 def build(
-    backend: Backend, spec: ModelSpec, optimizer: OptimizerSpec | None = None, state: State | None = None
+    backend: Backend,
+    spec: ModelSpec,
+    optimizer: OptimizerSpec | None = None,
+    state: State | None = None,
+    loss: LossSpec = LOSS,
 ) -> Parts:
     model = backend.model(spec)
     model.load(plan.initial_state(0, spec) if state is None else state)
     lowered = backend.optimizer(optimizer or SGD(lr=0.1), model)
-    return Parts(model, lowered, backend.loop(model, LOSS, lowered))
+    return Parts(model, lowered, backend.loop(model, loss, lowered))
 
 
 def batch(backend: Backend, split: Split, samples: int | None = None, start: int = 0) -> Any:

@@ -9,7 +9,21 @@ from xtrain import plugins
 from xtrain.conformance.cases import CONVOLUTIONAL, LAYERS, LOSS, MLP, OPTIMIZERS, Case
 from xtrain.errors import BackendError, UnsupportedError
 from xtrain.protocols import Backend
-from xtrain.spec import SGD, Adam, Conv2d, Flatten, Layer, Linear, ModelSpec, OptimizerSpec
+from xtrain.spec import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    ModelSpec,
+    OptimizerSpec,
+    RMSprop,
+)
+from xtrain.spec.loss import Loss
+from xtrain.spec.optimizer import Optimizer
 
 
 def test_probe_finds_the_device_in_use(backend: Backend) -> None:
@@ -53,6 +67,17 @@ def test_every_optimizer_key_is_explained(spec: OptimizerSpec, backend: Backend)
         (Adam(), "betas", (0.5, 0.6)),
         (Adam(), "eps", 1e-3),
         (Adam(), "weight_decay", 0.1),
+        (Adam(), "decay_exclude", ("bias", "norm")),
+        (Adam(), "l1", 0.1),
+        (Adam(), "l2", 0.1),
+        (Adam(), "clip_value", 0.1),
+        (Adam(), "clip_norm", 0.1),
+        (Adam(), "ema", 0.1),
+        (AdamW(), "weight_decay", 0.1),
+        (RMSprop(), "alpha", 0.1),
+        (RMSprop(), "momentum", 0.1),
+        (RMSprop(), "centered", True),
+        (Adagrad(), "lr_decay", 0.1),
     ],
 )
 def test_an_explanation_follows_the_value(
@@ -103,19 +128,16 @@ def test_a_layer_keeps_its_name_or_is_refused(name: str, backend: Backend) -> No
 
 
 def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Unheard:
-        lr: float = 0.1
-        buffers: tuple[str, ...] = ()
+    class Unheard(Optimizer):
+        name = "unheard"
 
     with pytest.raises(UnsupportedError, match="Unheard"):
         backend.optimizer(Unheard(), backend.model(MLP))  # type: ignore[arg-type]  # on purpose
 
 
 def test_an_unknown_loss_is_refused(backend: Backend) -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Unheard:
-        name: str = "unheard"
+    class Unheard(Loss):
+        name = "unheard"
 
     model = backend.model(MLP)
     with pytest.raises(UnsupportedError, match="Unheard"):

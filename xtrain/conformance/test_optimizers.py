@@ -47,6 +47,20 @@ def test_ten_steps_on_fed_gradients(spec: OptimizerSpec, backend: Backend, refer
     against_noise(lambda seed: _ten_steps(reference, spec, seed), _ten_steps(backend, spec))
 
 
+@pytest.mark.parametrize("name", ["sgd_momentum", "sgd_nesterov", "rmsprop_everything", "adam", "adamw"])
+def test_a_momentum_that_moves(name: str, backend: Backend, reference: Backend) -> None:
+    """As the one-cycle schedule moves it."""
+
+    def ten_steps(under: Backend, seed: int = 0) -> State:
+        parts = build(under, MLP, OPTIMIZERS[name], _start())
+        for number in range(1, 11):
+            step = StepInput(number, 0.01, momentum=0.95 - 0.04 * number)
+            parts.optimizer.step(_gradients(number, seed), step)
+        return parts.model.state()
+
+    against_noise(lambda seed: ten_steps(reference, seed), ten_steps(backend))
+
+
 @every_optimizer
 def test_names_and_zeros_before_the_first_step(spec: OptimizerSpec, backend: Backend) -> None:
     state = build(backend, MLP, spec).optimizer.state()

@@ -1,6 +1,17 @@
 """What a backend is handed: frozen values, checked where they are made, naming no framework."""
 
-from xtrain.spec.augment import Augment, RandomCrop, RandomHorizontalFlip
+from xtrain.spec.augment import (
+    Augment,
+    CenterCrop,
+    ColorJitter,
+    Cutout,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomRotation,
+    Resize,
+    Transform,
+)
 from xtrain.spec.dropout import keep_mask
 from xtrain.spec.layers import (
     LSTM,
@@ -22,12 +33,11 @@ from xtrain.spec.layers import (
     Shape,
     TensorSpec,
 )
+from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
 from xtrain.spec.model import ModelSpec, Node
-from xtrain.spec.optimizer import SGD, Adam, OptimizerSpec
+from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
 from xtrain.spec.run import (
-    CrossEntropy,
     Draws,
-    LossSpec,
     Metrics,
     Probe,
     Split,
@@ -37,15 +47,22 @@ from xtrain.spec.run import (
 
 __all__ = [
     "LSTM",
+    "MSE",
+    "NLL",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "AdaptiveAvgPool2d",
     "AnyLayer",
     "Augment",
     "AvgPool2d",
     "BatchNorm2d",
+    "CenterCrop",
+    "ColorJitter",
     "Conv2d",
     "CrossEntropy",
+    "Cutout",
     "Draws",
     "Dropout",
     "Flatten",
@@ -60,15 +77,20 @@ __all__ = [
     "Node",
     "OptimizerSpec",
     "Probe",
+    "RMSprop",
     "RandomCrop",
+    "RandomErasing",
     "RandomHorizontalFlip",
+    "RandomRotation",
     "ReLU",
     "Residual",
+    "Resize",
     "Rows",
     "Shape",
     "Split",
     "State",
     "StepInput",
     "TensorSpec",
+    "Transform",
     "keep_mask",
 ]

@@ -2,26 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.spec.augment import Augment
-from xtrain.spec.base import frozen
 
 State = dict[str, NDArray[Any]]
 """Canonical state: arrays by PyTorch's names and layouts; of an optimizer `fc1.weight/exp_avg` and `step`."""
-
-
-@frozen
-class CrossEntropy:
-    """Mean over the batch of logsumexp(logits) - logits[label]."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-
-
-LossSpec = CrossEntropy
 
 
 @dataclass(frozen=True)
@@ -64,21 +53,32 @@ class StepInput:
         number: the step, counted from 1 over the whole run.
         lr: learning rate of this step.
         dropout_keys: one 32-bit key for each dropout layer, in the order of `ModelSpec.dropouts`.
+        momentum: where the schedule moves it: in place of SGD's and RMSprop's momentum, of Adam's beta1.
 
     """
 
     number: int
     lr: float
     dropout_keys: tuple[int, ...] = ()
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one step: sum of the losses, correct predictions, samples. Sums add up where means do not."""
+    """Of one step: sums, which add up where means do not.
+
+    Args:
+        loss_sum: of the losses.
+        correct: predictions.
+        count: samples.
+        weight: of the samples, what the mean loss divides by; equal to `count` without class weights.
+
+    """
 
     loss_sum: float
     correct: int
     count: int
+    weight: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Every loss: figures, gradients, and several batches as one."""
+
+import numpy as np
+import pytest
+
+from xtrain import plan
+from xtrain.conformance.cases import CLASSES, LOSSES, MLP, split, step_input
+from xtrain.conformance.compare import EPSILON, against_noise, nudged
+from xtrain.conformance.parts import batch, build
+from xtrain.protocols import Backend
+from xtrain.spec import SGD, Flatten, Linear, LogSoftmax, LossSpec, ModelSpec, State
+
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+DATA = split(MLP)
+
+
+def model(loss: LossSpec) -> ModelSpec:
+    """For `nll` it ends in log-probabilities."""
+    layers = (Flatten(), Linear(out_features=CLASSES))
+    return ModelSpec("losses", (1, 4, 6), (*layers, LogSoftmax()) if loss.name == "nll" else layers)
+
+
+def start(loss: LossSpec, seed: int = 0) -> State:
+    state = plan.initial_state(0, model(loss))
+    return nudged(state, seed) if seed else state
+
+
+@every_loss
+def test_figures(loss: LossSpec, backend: Backend, reference: Backend) -> None:
+    found, wanted = (
+        build(under, model(loss), state=start(loss), loss=loss).loop for under in (backend, reference)
+    )
+    step = step_input(model(loss))
+    ours = found.read([found.eval_step(batch(backend, DATA)), found.train_step([batch(backend, DATA)], step)])
+    theirs = wanted.read(
+        [wanted.eval_step(batch(reference, DATA)), wanted.train_step([batch(reference, DATA)], step)]
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one.count, one.correct) == (other.count, other.correct)
+        # Each of some dozens of terms, and their sums, may be one rounding off.
+        assert one.loss_sum == pytest.approx(other.loss_sum, rel=64 * EPSILON)
+        assert one.weight == pytest.approx(other.weight, rel=64 * EPSILON)
+
+
+@every_loss
+def test_gradients(loss: LossSpec, backend: Backend, reference: Backend) -> None:
+    def gradients(under: Backend, seed: int = 0) -> State:
+        parts = build(under, model(loss), state=start(loss, seed), loss=loss)
+        return parts.loop.gradients(batch(under, DATA), step_input(model(loss)))
+
+    against_noise(lambda seed: gradients(reference, seed), gradients(backend))
+
+
+@every_loss
+def test_several_batches_are_one(loss: LossSpec, backend: Backend, reference: Backend) -> None:
+    """Uneven ones, whose labels weigh differently: the mean is over all of them."""
+
+    def update(under: Backend, sizes: tuple[int, ...], seed: int = 0) -> State:
+        parts = build(under, model(loss), SGD(lr=0.05), start(loss, seed), loss)
+        firsts = np.cumsum((0, *sizes))
+        batches = [batch(under, DATA, n, int(f)) for n, f in zip(sizes, firsts, strict=False)]
+        (figures,) = parts.loop.read([parts.loop.train_step(batches, step_input(model(loss)))])
+        assert figures.count == sum(sizes)
+        return parts.model.state()
+
+    against_noise(lambda seed: update(reference, (23,), seed), update(backend, (11, 2, 10)))
+
+
+@every_loss
+def test_every_key_is_explained(loss: LossSpec, backend: Backend) -> None:
+    assert backend.explain(model(loss), loss, SGD())["loss"]
+
+
+def test_an_explanation_follows_the_loss(backend: Backend) -> None:
+    terms = {name: backend.explain(model(loss), loss, SGD())["loss"] for name, loss in LOSSES.items()}
+    assert len(set(terms.values())) == len(terms), terms
