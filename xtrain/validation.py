@@ -79,7 +79,7 @@ def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str 
     keys: list[str | int] = []
     for part in location:
         members = _members(kind)
-        tagged = [member for member in members if part in _tags(member)]
+        tagged = [member for member in members if part in tags(member)]
         if len(members) > 1 and tagged:
             kind = tagged[0]
             continue
@@ -100,11 +100,10 @@ def _members(kind: Any) -> list[Any]:
     return [kind]
 
 
-def _tags(member: Any) -> set[Any]:
-    """The values that can select a member of a union: defaults of its `name` or `op`."""
-    if not is_dataclass(member):
-        return set()
-    return {field.default for field in fields(member) if field.name in ("name", "op")}
+def tags(member: Any) -> tuple[Any, ...]:
+    """The values that can select a member of a union: those its `name` or `op` is a Literal of."""
+    hints = typing.get_type_hints(member) if is_dataclass(member) else {}
+    return tuple(tag for key in ("name", "op") for tag in typing.get_args(hints.get(key)))
 
 
 def _child(members: list[Any], part: str | int) -> Any:

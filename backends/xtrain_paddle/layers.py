@@ -13,6 +13,7 @@ from paddle.autograd import PyLayer
 from xtrain.errors import UnsupportedError
 from xtrain.spec import ModelSpec, Node, keep_mask
 from xtrain.spec import layers as spec
+from xtrain_paddle.recurrent import last, lstm, rows
 
 Noise = tuple[int, ...]
 """Place of the first row in the whole batch, then a key for each dropout layer."""
@@ -66,6 +67,11 @@ def dropout(node: Node, layer: spec.Dropout) -> nn.Layer:
     return Dropout(layer.p)
 
 
+def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Layer:
+    """z - logsumexp(z)."""
+    return LogSoftmax()
+
+
 def residual(node: Node, layer: spec.Residual) -> nn.Layer:
     """body(x) + shortcut(x)."""
     return Residual(node)
@@ -81,6 +87,10 @@ TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Layer]] = {
     spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
     spec.Flatten: flatten,
     spec.Dropout: dropout,
+    spec.LogSoftmax: log_softmax,
+    spec.Rows: rows,
+    spec.LSTM: lstm,
+    spec.Last: last,
     spec.Residual: residual,
 }
 
@@ -209,6 +219,23 @@ class BatchNorm2d(nn.Layer):
             return variance * (count / (count - 1))
         # Of the GPU's kernels some give it unbiased and some do not.
         return x.var(axis=[0, 2, 3], unbiased=True)
+
+
+class LogSoftmax(nn.Layer):
+    """nn.LogSoftmax, but without its floor at -64."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-probabilities [B, F]."""
+        return log_probabilities(x)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """[B, K] each; written out, because F.log_softmax does not go below -64.
+
+    The largest logit is taken off first, which keeps the digits of small losses and changes no gradient.
+    """
+    shifted = logits - logits.detach().max(1, keepdim=True)
+    return shifted - paddle.logsumexp(shifted, 1, keepdim=True)
 
 
 class Dropout(nn.Layer):

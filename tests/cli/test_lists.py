@@ -45,17 +45,30 @@ def test_models(call):
 def test_summary(call):
     done = call("summary", "cifar10_lenet")
     assert done.code == 0
-    assert "lenet, input 3x32x32" in done.out
+    assert "lenet, input 3x32x32, batch of 1" in done.out
     found = rows(done.out)
-    assert found[0] == ["conv1", "conv2d", "6x28x28", "456", "357,504"]
-    assert found[1] == ["relu1", "relu", "6x28x28", "0", "0"]
-    assert found[-1] == ["total", "62,006", "658,238"]
+    # Activations: 8 bytes for each output; of all layers 6x28x28 + 16x10x10 + 120 + 84 + 10.
+    assert found[0] == ["conv1", "conv2d", "6x28x28", "456", "357,504", "0.038", "0.002"]
+    assert found[1] == ["relu1", "relu", "6x28x28", "0", "0", "0.000", "0.000"]
+    assert found[-1] == ["total", "62,006", "658,238", "0.052", "0.248"]
     assert len(found) == 13
 
 
 def test_summary_takes_changes(call):
     done = call("summary", "mnist_mlp", "--set", "model.hidden=[]")
-    assert rows(done.out)[-1] == ["total", "7,850", "7,850"]
+    assert rows(done.out)[-1][:3] == ["total", "7,850", "7,850"]
+
+
+def test_summary_of_a_batch(call):
+    done = call("summary", "cifar10_lenet", "--batch", 10, "--set", "model.name=svhn_resnet")
+    assert "svhn_resnet, input 3x32x32, batch of 10" in done.out
+    found = {cells[0]: cells[1:] for cells in rows(done.out)}
+    # Ten times 1,728 at 32x32; 8 bytes for each of 10 x 64x32x32.
+    assert found["conv1"] == ["conv2d", "64x32x32", "1,728", "17,694,720", "5.243", "0.007"]
+    assert found["total"][0] == "2,629,706"
+    assert found["total"][-1] == "10.519"
+    for batch in (0, -1, "x"):
+        assert call("summary", "cifar10_lenet", "--batch", batch).code == 2
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "cifar10_simplecnn", "mnist_mlp_deep"])

@@ -1,4 +1,4 @@
-"""`xtrain models`: families and their options."""
+"""`xtrain models`: names and their options."""
 
 from dataclasses import fields
 
@@ -10,10 +10,10 @@ from xtrain.cli.tables import show
 
 @click.command("models")
 def command() -> int:
-    """List the model families with their options and defaults."""
+    """List the models with their options and defaults."""
     rows = []
     for name, family in models.FAMILIES.items():
         options = (f"{f.name} = {f.default!r}" for f in fields(family) if f.name != "name")
-        rows.append((name, ", ".join(options), (family.__doc__ or "").strip()))
+        rows.append((name, ", ".join(options), (family.__doc__ or "").strip().partition("\n")[0]))
     show("models", ("name", "options", "what"), rows)
     return 0

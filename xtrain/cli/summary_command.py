@@ -4,30 +4,41 @@ import click
 
 from xtrain.cli.options import read_recipe, recipe_options
 from xtrain.cli.tables import show
+from xtrain.spec import ModelSpec, Node
 from xtrain.spec.layers import format_shape
 
 
 @click.command("summary")
 @click.argument("recipe")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples to count for."
+)
 @recipe_options
-def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
-    """Layers of RECIPE's model with output shapes, parameters and multiply-adds of one sample."""
+def command(recipe: str, batch: int, settings: tuple[str, ...], seed: int | None) -> int:
+    """Layers of RECIPE's model: output shapes, parameters, multiply-adds, memory.
+
+    Counted as torchinfo does: activations are the outputs of layers with parameters and their gradients;
+    parameters are those that are trained; all in float32, 1 MB = 10^6 bytes. Shapes are of one sample.
+    """
     model = read_recipe(recipe, settings, seed).model_spec
     rows = [
-        (
-            node.path,
-            getattr(node.layer, "op", ""),
-            format_shape(node.output_shape),
-            f"{sum(tensor.size for tensor in node.tensors.values() if tensor.trainable):,}",
-            f"{node.layer.multiply_adds(node.input_shape):,}",
-        )
+        (node.path, getattr(node.layer, "op", ""), format_shape(node.output_shape), *_figures(node, batch))
         for node in model.walk()
     ]
-    rows.append(("total", "", "", f"{model.parameters:,}", f"{model.multiply_adds:,}"))
+    rows.append(("total", "", "", *_figures(model, batch)))
     show(
-        f"{model.name}, input {format_shape(model.input_shape)}",
-        ("layer", "kind", "output", "parameters", "multiply-adds"),
+        f"{model.name}, input {format_shape(model.input_shape)}, batch of {batch}",
+        ("layer", "kind", "output", "parameters", "multiply-adds", "activations MB", "parameters MB"),
         rows,
-        right=(3, 4),
+        right=(3, 4, 5, 6),
     )
     return 0
+
+
+def _figures(counted: Node | ModelSpec, batch: int) -> tuple[str, str, str, str]:
+    return (
+        f"{counted.parameters:,}",
+        f"{batch * counted.multiply_adds:,}",
+        f"{batch * counted.activation_memory / 1e6:,.3f}",
+        f"{counted.parameter_memory / 1e6:,.3f}",
+    )

@@ -1,9 +1,10 @@
 """The one way frozen values are declared: keyword-only, strict, refused at construction."""
 
+import re
 from typing import Annotated, TypeVar, cast, dataclass_transform
 
 import pydantic
-from pydantic import ConfigDict, Field, Strict
+from pydantic import AfterValidator, ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass
 
 CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -25,5 +26,16 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 # TOML has arrays, not tuples: the array itself may be a list, its elements stay strict.
 Counts = Annotated[tuple[Count, ...], Strict(False)]
 Floats = Annotated[tuple[float, ...], Strict(False)]
+
+
+
+def _interval(every: int | str) -> int | str:
+    if (every >= 1) if isinstance(every, int) else re.fullmatch(r"[1-9]\d* epochs?", every):
+        return every
+    raise ValueError('give a number of steps, or "N epochs"')
+
+
+Interval = Annotated[int | str, AfterValidator(_interval)]
+"""Steps, or `"N epochs"`."""
 
 ValidationError = pydantic.ValidationError

@@ -18,6 +18,7 @@ class Loss:
     reported is the mean all the same.
     """
 
+    name: str
     reduction: Literal["mean", "sum"] = "mean"
 
 

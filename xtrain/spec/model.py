@@ -1,11 +1,15 @@
 """A model: layers in order, placed (named, with their shapes) from an input shape."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from xtrain.spec.layers import Dropout, Layer, Residual, Shape, ShapeError, TensorSpec, format_shape
+
+_FLOAT = 4
+"""Bytes of a float32."""
 
 _SHORT_NAMES = {
     "conv2d": "conv",
@@ -34,6 +38,26 @@ class Node:
         """This layer's own tensors by canonical name, such as `conv1.weight`."""
         own = self.layer.tensors(self.input_shape)
         return {f"{self.path}.{name}": tensor for name, tensor in own.items()}
+
+    @property
+    def parameters(self) -> int:
+        """How many of its own numbers are trained."""
+        return sum(tensor.size for tensor in self.tensors.values() if tensor.trainable)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of its own for one sample."""
+        return self.layer.multiply_adds(self.input_shape)
+
+    @property
+    def activation_memory(self) -> int:
+        """Bytes for one sample: float32 output and gradient; 0 without parameters, as torchinfo has it."""
+        return 2 * _FLOAT * math.prod(self.output_shape) if self.parameters else 0
+
+    @property
+    def parameter_memory(self) -> int:
+        """Bytes of its own parameters in float32."""
+        return _FLOAT * self.parameters
 
     def walk(self) -> Iterator["Node"]:
         """Its parts in the order they run, then itself."""
@@ -94,12 +118,22 @@ class ModelSpec:
     @property
     def parameters(self) -> int:
         """How many numbers are trained."""
-        return sum(self.tensors[name].size for name in self.trainable)
+        return sum(node.parameters for node in self.walk())
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one sample's forward pass."""
-        return sum(node.layer.multiply_adds(node.input_shape) for node in self.walk())
+        return sum(node.multiply_adds for node in self.walk())
+
+    @property
+    def activation_memory(self) -> int:
+        """Bytes for one sample: torchinfo's "forward/backward pass size" at batch 1."""
+        return sum(node.activation_memory for node in self.walk())
+
+    @property
+    def parameter_memory(self) -> int:
+        """Bytes of all parameters in float32: torchinfo's "params size"."""
+        return sum(node.parameter_memory for node in self.walk())
 
 
 def _place(layers: Sequence[Layer], shape: Shape, prefix: str) -> tuple[Node, ...]:

@@ -32,6 +32,7 @@ class Optimizer:
 
     """
 
+    name: str
     lr: NonNegative = 1e-3
     weight_decay: NonNegative = 0.0
     decay_exclude: Annotated[tuple[Undecayed, ...], Strict(False)] = ()

@@ -1,0 +1,24 @@
+"""A recurrent net over an image's rows, as in the MNIST example of yunjey/pytorch-tutorial."""
+
+from typing import Literal
+
+from xtrain.spec import LSTM, Last, Layer, Linear, Rows
+from xtrain.spec.base import Count, frozen
+
+
+@frozen
+class RowsLSTM:
+    """An LSTM that reads the image row by row, then the logits; 214,282 parameters for MNIST."""
+
+    name: Literal["lstm"] = "lstm"
+    hidden_size: Count = 128
+    num_layers: Count = 2
+
+    def layout(self, classes: int) -> tuple[Layer, ...]:
+        """Rows, LSTM, its last step, logits."""
+        return (
+            Rows(name="rows"),
+            LSTM(name="lstm", hidden_size=self.hidden_size, num_layers=self.num_layers),
+            Last(name="last"),
+            Linear(name="fc", out_features=classes),
+        )
