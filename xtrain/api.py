@@ -113,7 +113,7 @@ def _in_a_process(recipe: Recipe, options: Options, out: Path | None, place: Run
             target = place.checkpoint(name) if name != "last" else place.path
             arguments += ["--resume", str(target)]
             for key, value in asdict(recipe.loop).items():
-                arguments += ["--set", f"loop.{key}={json.dumps(value)}"]
+                arguments += ["--set", f"loop.{key}={json.dumps(value)}"] if value is not None else []
         else:
             path = Path(folder) / f"{recipe.name}.toml"
             path.write_text(recipe.to_toml(), encoding="utf-8")

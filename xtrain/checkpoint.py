@@ -22,7 +22,7 @@ from xtrain.files import point, sync, sync_folder
 from xtrain.progress import Progress
 from xtrain.spec import ModelSpec, OptimizerSpec, State
 
-_FORMAT = 1
+_FORMAT = 2
 _TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
 
 
@@ -83,6 +83,39 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
         ) from error
     _check_model(weights, model, path)
     return Checkpoint(weights, optimizer, progress)
+
+
+def load_weights(path: Path, model: ModelSpec) -> State:
+    """Weights of `model` from a safetensors file, such as a PyTorch state_dict saved as one.
+
+    Its counts of batches (`num_batches_tracked`), which nothing here uses, are passed over; values
+    become float32, but where they are float64. `CheckpointError` where it can't be read or belongs to another model.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"can't be read as safetensors: {error}", where=path) from error
+    weights = {
+        name: value if value.dtype == np.float64 else value.astype(np.float32)
+        for name, value in found.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    _check_model(weights, model, path)
+    return {name: weights[name] for name in model.tensors}
+
+
+def averaged(model: State, optimizer: State) -> State:
+    """The weights that evaluation uses: their moving averages where the optimizer keeps them (`ema`)."""
+    averages = {name: optimizer[f"{name}/ema"] for name in model if f"{name}/ema" in optimizer}
+    return model | averages if int(optimizer["step"]) else model
+
+
+def prune(folder: Path, keep: int, best_step: int) -> None:
+    """Remove all checkpoints but the last `keep` and the best."""
+    steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+    for step in steps[:-keep]:
+        if step != best_step:
+            shutil.rmtree(folder / f"step-{step}", ignore_errors=True)
 
 
 def check_optimizer(state: State, optimizer: OptimizerSpec, model: ModelSpec) -> None:

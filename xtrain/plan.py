@@ -1,4 +1,4 @@
-"""Every random choice of a run, from counters: order, augmentation, dropout keys, initial weights.
+"""Every random choice of a run, from counters: order, augmentation, validation, dropout, initial weights.
 
 Nothing is carried from step to step: any backend, from any step, asks for the choices of that step and
 gets the same ones. Raw Philox words are used, whose stream NumPy promises to keep across versions,
@@ -10,9 +10,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.spec import Augment, Draws, ModelSpec, RandomCrop, RandomHorizontalFlip, State
-
-_WORDS = {RandomCrop: 2, RandomHorizontalFlip: 1}
+from xtrain.spec import Augment, Draws, ModelSpec, State
 
 
 def words(seed: int, purpose: str, count: int, counter: int = 0) -> NDArray[np.uint64]:
@@ -44,15 +42,45 @@ def train_draws(
     if drop_last and len(batches[-1]) < batch_size:
         batches = batches[:-1]
     drawn = tuple(
-        words(seed, f"augment/{place}/{step.op}", samples * _WORDS[type(step)], epoch).reshape(samples, -1)
+        words(seed, f"augment/{place}/{step.op}", samples * step.words, epoch).reshape(samples, -1)
         for place, step in enumerate(augment)
+        if step.words
     )
     return Draws(batches[skip:], drawn)
 
 
 def eval_draws(samples: int, batch_size: int) -> Draws:
-    """All samples in their own order."""
+    """All samples in their own order; what is done to their images is not drawn."""
     return Draws(_batches(np.arange(samples, dtype=np.int64), batch_size))
+
+
+def held_out(
+    seed: int, labels: NDArray[np.int64], fraction: float, *, balanced: bool = False
+) -> NDArray[np.bool_]:
+    """True for each training sample [N] that is kept for validation: `held_out_count` of them.
+
+    Every sample has a word; those with the smallest are held out. Balanced, each class has its share of them,
+    rounded down, and what is left over goes to the classes with the largest remainders, of equal ones to the
+    lower label; within a class the smallest words decide.
+    """
+    drawn = words(seed, "validation", len(labels))
+    count = held_out_count(len(labels), fraction)
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    if not balanced:
+        chosen[np.argsort(drawn, kind="stable")[:count]] = True
+        return chosen
+    sizes = np.bincount(labels)
+    shares, remainders = np.divmod(sizes * count, len(labels))
+    shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    for label, share in enumerate(shares):
+        places = np.flatnonzero(labels == label)
+        chosen[places[np.argsort(drawn[places], kind="stable")[:share]]] = True
+    return chosen
+
+
+def held_out_count(samples: int, fraction: float) -> int:
+    """How many samples a fraction is: the float64 product rounded to the nearest, a half to the even one."""
+    return round(samples * fraction)
 
 
 def batches_per_epoch(samples: int, batch_size: int, drop_last: bool) -> int:

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xtrain.errors import CheckpointError
+from xtrain.schedules import Reductions
 from xtrain.spec import Metrics
+from xtrain.watch import Watch
 
 
 @dataclass
@@ -47,8 +49,11 @@ class Progress:
         epoch_sums: over the epoch under way.
         log_sums: since the last train record.
         train_seconds: spent on the epoch under way.
-        best_accuracy: highest test accuracy so far, None before the first evaluation.
+        best: of the figure that `loop.monitor` names, and how long ago.
         best_step: where it was reached.
+        stopping: what early stopping has seen.
+        plateau: what a schedule that waits for a plateau has seen and done.
+        restored: the weights are those of the best checkpoint, taken back at the end.
 
     """
 
@@ -58,8 +63,11 @@ class Progress:
     epoch_sums: Sums = field(default_factory=Sums)
     log_sums: Sums = field(default_factory=Sums)
     train_seconds: float = 0.0
-    best_accuracy: float | None = None
+    best: Watch = field(default_factory=Watch)
     best_step: int = 0
+    stopping: Watch = field(default_factory=Watch)
+    plateau: Reductions = field(default_factory=Reductions)
+    restored: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which keeps every bit of a float."""
@@ -68,8 +76,14 @@ class Progress:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
         """What `to_dict` gave."""
+        kinds = {
+            "epoch_sums": Sums,
+            "log_sums": Sums,
+            "best": Watch,
+            "stopping": Watch,
+            "plateau": Reductions,
+        }
         try:
-            sums = {key: Sums(**values[key]) for key in ("epoch_sums", "log_sums")}
-            return cls(**{**values, **sums})
+            return cls(**{**values, **{key: kind(**values[key]) for key, kind in kinds.items()}})
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"its progress is not what xtrain writes: {error}") from error

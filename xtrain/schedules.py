@@ -1,34 +1,227 @@
-"""Learning rate by step: schedules as values, each a function of the epochs that have passed."""
+"""Learning rate by step: schedules as values, with names, arguments and formulas of torch.optim.lr_scheduler.
 
+A schedule counts finished epochs, or with `by` = "step" finished steps; a warm-up, in steps, multiplies what
+the schedule gives at that place, and does not shift it.
+"""
+
+import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from xtrain.spec.base import Counts, Positive, frozen
+from xtrain.spec.base import Count, Counts, Fraction, Interval, NonNegative, NonNegativeInt, Positive, frozen
+from xtrain.watch import Metric, Mode, Watch, mode_of
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where a run stands: epoch and step under way, counted from 1; how long both are.
+
+    `reductions`: how often a plateau has lowered the learning rate.
+    """
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    epochs: int
+    reductions: int = 0
+
+    def passed(self, by: str) -> int:
+        """Epochs or steps that are done."""
+        return self.epoch - 1 if by == "epoch" else self.step - 1
+
+    def total(self, by: str) -> int:
+        """Epochs or steps of the whole run."""
+        return self.epochs if by == "epoch" else self.epochs * self.steps_per_epoch
 
 
 @frozen
-class Constant:
+class Warmup:
+    """From `start` times the learning rate to all of it, as LinearLR or by equal factors.
+
+    `length`: steps, or `"N epochs"`.
+    """
+
+    length: Interval
+    kind: Literal["linear", "exponential"] = "linear"
+    start: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+    def factor(self, clock: Clock) -> float:
+        """What the learning rate of the step is multiplied by; 1 after the warm-up."""
+        whole = isinstance(self.length, int)
+        steps = int(self.length) if whole else int(str(self.length).split()[0]) * clock.steps_per_epoch
+        share = min((clock.step - 1) / steps, 1.0)
+        return self.start + (1 - self.start) * share if self.kind == "linear" else self.start ** (1 - share)
+
+
+@frozen
+class Base:
+    """What every schedule but the one-cycle has."""
+
+    name: str
+    by: Literal["epoch", "step"] = "epoch"
+    warmup: Warmup | None = None
+
+    def lr(self, lr: float, clock: Clock) -> float:
+        """Learning rate of the step, from the optimizer's."""
+        warm = self.warmup.factor(clock) if self.warmup else 1.0
+        return warm * self.scheduled(lr, clock)
+
+    def momentum(self, clock: Clock) -> float | None:
+        """Momentum of the step, where the schedule moves it."""
+        return None
+
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        return lr
+
+
+@frozen
+class Constant(Base):
     """The optimizer's lr throughout."""
 
     name: Literal["constant"] = "constant"
 
-    def factor(self, epoch: int) -> float:
-        """What the optimizer's lr is multiplied by in an epoch (counted from 1)."""
-        return 1.0
-
 
 @frozen
-class MultiStep:
-    """lr * gamma ** (milestones passed); milestones count finished epochs, as in torch's MultiStepLR."""
+class MultiStep(Base):
+    """MultiStepLR: lr * gamma ** (milestones passed)."""
 
     name: Literal["multistep"] = "multistep"
     milestones: Counts
     gamma: Positive = 0.1
 
-    def factor(self, epoch: int) -> float:
-        """What the optimizer's lr is multiplied by in an epoch (counted from 1)."""
-        return self.gamma ** sum(milestone < epoch for milestone in self.milestones)
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        passed = clock.passed(self.by)
+        return lr * self.gamma ** sum(milestone <= passed for milestone in self.milestones)
 
 
-Schedule = Annotated[Constant | MultiStep, Field(discriminator="name")]
+@frozen
+class Step(Base):
+    """StepLR: lr * gamma ** (passed // step_size)."""
+
+    name: Literal["step"] = "step"
+    step_size: Count
+    gamma: Positive = 0.1
+
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        return lr * self.gamma ** (clock.passed(self.by) // self.step_size)
+
+
+@frozen
+class Exponential(Base):
+    """ExponentialLR: lr * gamma ** passed."""
+
+    name: Literal["exponential"] = "exponential"
+    gamma: Positive
+
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        return lr * self.gamma ** clock.passed(self.by)
+
+
+@frozen
+class Cosine(Base):
+    """CosineAnnealingLR: min_lr + (lr - min_lr) * (1 + cos(pi * passed / period)) / 2.
+
+    `period`: T_max; by default the whole run.
+    """
+
+    name: Literal["cosine"] = "cosine"
+    period: Count | None = None
+    min_lr: NonNegative = 0.0
+
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        share = clock.passed(self.by) / (self.period or clock.total(self.by))
+        return self.min_lr + (lr - self.min_lr) * (1 + math.cos(math.pi * share)) / 2
+
+
+@frozen
+class OneCycle:
+    """OneCycleLR by step: up from lr / div_factor to lr, then down to lr / div_factor / final_div_factor.
+
+    The momentum (Adam's beta1) goes the other way, where `cycle_momentum` says so.
+    """
+
+    name: Literal["one_cycle"] = "one_cycle"
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    anneal: Literal["cos", "linear"] = "cos"
+    div_factor: Positive = 25.0
+    final_div_factor: Positive = 1e4
+    cycle_momentum: bool = True
+    base_momentum: Fraction = 0.85
+    max_momentum: Fraction = 0.95
+
+    def lr(self, lr: float, clock: Clock) -> float:
+        """Learning rate of the step, from the optimizer's, which is the largest."""
+        first = lr / self.div_factor
+        return self._at(clock, first, lr, first / self.final_div_factor)
+
+    def momentum(self, clock: Clock) -> float | None:
+        """Momentum of the step."""
+        if not self.cycle_momentum:
+            return None
+        return self._at(clock, self.max_momentum, self.base_momentum, self.max_momentum)
+
+    def _at(self, clock: Clock, first: float, middle: float, last: float) -> float:
+        done, total = clock.step - 1, clock.total("step")
+        turn = self.pct_start * total - 1  # torch counts it like that, the end as total - 1
+        if done <= turn:
+            return self._between(first, middle, done / turn if turn else 1.0)
+        return self._between(middle, last, (done - turn) / (total - 1 - turn))
+
+    def _between(self, start: float, end: float, share: float) -> float:
+        if self.anneal == "linear":
+            return start + (end - start) * share
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass
+class Reductions(Watch):
+    """What ReduceLROnPlateau carries: how often it has reduced, epochs left to rest."""
+
+    made: int = 0
+    resting: int = 0
+
+
+@frozen
+class Plateau(Base):
+    """ReduceLROnPlateau: lr * factor once `monitor` has not got better for more than `patience` epochs.
+
+    A gain is one larger than `threshold`, which is relative to the best (`rel`) or not (`abs`).
+    """
+
+    name: Literal["plateau"] = "plateau"
+    by: Literal["epoch"] = "epoch"
+    monitor: Metric | None = None
+    mode: Mode | None = None
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: NonNegativeInt = 10
+    threshold: NonNegative = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    cooldown: NonNegativeInt = 0
+    min_lr: NonNegative = 0.0
+
+    def scheduled(self, lr: float, clock: Clock) -> float:
+        """Learning rate without warm-up."""
+        return max(lr * self.factor**clock.reductions, min(self.min_lr, lr))
+
+    def see(self, state: Reductions, figures: dict[str, float]) -> None:
+        """Take in the figures of an epoch."""
+        assert self.monitor is not None  # a recipe's defaults are explicit
+        relative = self.threshold_mode == "rel" and state.best is not None
+        least = self.threshold * abs(state.best) if relative and state.best is not None else self.threshold
+        state.see(figures[self.monitor], self.mode or mode_of(self.monitor), least)
+        if state.resting:
+            state.resting, state.waited = state.resting - 1, 0
+        if state.waited > self.patience:
+            state.made, state.resting, state.waited = state.made + 1, self.cooldown, 0
+
+
+Schedule = Annotated[
+    Constant | MultiStep | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="name")
+]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from xtrain.observers.metrics import MetricsFile
 from xtrain.progress import Progress, Sums
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
-from xtrain.rundir import Run
-from xtrain.spec import ModelSpec, Split
-from xtrain.trainer import Parts, Trainer, evaluate
+from xtrain.rundir import Run, locate
+from xtrain.spec import ModelSpec, Split, State
+from xtrain.trainer import Parts, Store, Trainer, evaluate
 
 
 @dataclass(frozen=True)
@@ -80,23 +79,53 @@ def open_backend(options: Options, model: ModelSpec) -> Backend:
 
 def build(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: Checkpoint | None) -> Parts:
     """All parts of a run, holding the state of `start`, or the initial one."""
-    table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
-    train = Split(arrays.train_images, arrays.train_labels, table, recipe.data.augment)
-    test = Split(arrays.test_images, arrays.test_labels, table)
+    train, validation, test = splits(recipe, arrays)
     model = backend.model(recipe.model_spec)
-    model.load(start.model if start else plan.initial_state(recipe.seed, recipe.model_spec))
+    model.load(start.model if start else initial_state(recipe))
     optimizer = backend.optimizer(recipe.optimizer, model)
     if start:
         checkpoints.check_optimizer(start.optimizer, recipe.optimizer, recipe.model_spec)
         optimizer.load(start.optimizer)
     loop = backend.loop(model, recipe.loss, optimizer)
-    return Parts(backend.dataset(train), backend.dataset(test), model, optimizer, loop)
+    held_out = backend.dataset(validation) if validation else None
+    return Parts(backend.dataset(train), backend.dataset(test), model, optimizer, loop, held_out)
+
+
+def splits(recipe: Recipe, arrays: data.Arrays) -> tuple[Split, Split | None, Split]:
+    """What is trained on, what of it is kept for validation (None where nothing is), and the test split."""
+    section, (images, labels) = recipe.data, (arrays.train_images, arrays.train_labels)
+    table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
+    validation = None
+    if section.validation:
+        fraction, balanced = section.validation.fraction, section.validation.balanced
+        kept = plan.held_out(recipe.seed, labels, fraction, balanced=balanced)
+        validation = Split(images[kept], labels[kept], table, section.eval_transform)
+        images, labels = images[~kept], labels[~kept]
+    test = Split(arrays.test_images, arrays.test_labels, table, section.eval_transform)
+    return Split(images, labels, table, section.augment), validation, test
+
+
+def initial_state(recipe: Recipe) -> State:
+    """The weights a run starts with: the plan's, or those of `init_from`, a run or a weights file."""
+    if recipe.init_from is None:
+        return plan.initial_state(recipe.seed, recipe.model_spec)
+    path = Path(recipe.init_from)
+    if path.suffix == ".safetensors" and path.is_file():
+        return checkpoints.load_weights(path, recipe.model_spec)
+    run, name = locate(path)
+    if name == "last" and path.name != "last" and os.path.lexists(run.checkpoints / "best"):
+        name = "best"
+    found = checkpoints.load(run.checkpoint(name), recipe.model_spec)
+    return checkpoints.averaged(found.model, found.optimizer)
 
 
 def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
     """Train from the start in a new run directory."""
+    if recipe.init_from:  # from wherever the run is resumed, it means the same
+        recipe = replace(recipe, init_from=str(Path(recipe.init_from).absolute()))
+        initial_state(recipe)  # what is wrong with it is said before a framework loads
     backend = open_backend(options, recipe.model_spec)
-    parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), None)
+    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), None)
     run = Run.create(out or new_path(recipe.name, backend.name), recipe)
     with run.locked():
         return _session(run, recipe, backend, parts, Progress(), options)
@@ -111,7 +140,7 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
             start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
         progress = start.progress if start else Progress()
         backend = open_backend(options, recipe.model_spec)
-        parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), start)
+        parts = build(backend, recipe, data.load(recipe.data, options.data_dir), start)
         return _session(run, recipe, backend, parts, progress, options)
 
 
@@ -120,7 +149,8 @@ def evaluate_run(run: Run, name: str, options: Options) -> Sums:
     recipe = run.recipe
     start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
     backend = open_backend(options, recipe.model_spec)
-    parts = build(backend, recipe, data.load(recipe.data.name, options.data_dir), start)
+    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), start)
+    parts.model.load(checkpoints.averaged(start.model, start.optimizer))
     return evaluate(parts.loop, parts.test, recipe.data.eval_batch_size)[0]
 
 
@@ -138,7 +168,7 @@ def _session(
             ending.callback(observer.stop)
         try:
             with stop_signals() as stopping:
-                trainer = Trainer(recipe, parts, progress, observers, partial(_save, run), stopping)
+                trainer = Trainer(recipe, parts, progress, observers, _store(run, recipe), stopping)
                 per_epoch = trainer.steps_per_epoch
                 start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
                 for observer in observers:
@@ -163,10 +193,17 @@ def _go_back(run: Run, progress: Progress) -> None:
     run.cut(lambda record: _happened(record, progress))
 
 
-def _save(run: Run, checkpoint: Checkpoint, best: bool) -> None:
-    checkpoints.save(run.checkpoints, checkpoint)
-    if best:
-        checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
+def _store(run: Run, recipe: Recipe) -> Store:
+    """The run's folder of checkpoints."""
+
+    def save(checkpoint: Checkpoint, best: bool) -> None:
+        checkpoints.save(run.checkpoints, checkpoint)
+        if best:
+            checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
+        if recipe.loop.keep_last:
+            checkpoints.prune(run.checkpoints, recipe.loop.keep_last, checkpoint.progress.best_step)
+
+    return Store(save, lambda: checkpoints.load(run.checkpoint("best"), recipe.model_spec))
 
 
 @contextmanager

@@ -5,20 +5,21 @@ Each is a plugin object of its own; `test_mutants.py` offers them by entry point
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from xtrain_numpy import layers
 from xtrain_numpy.backend import NumpyBackend
 from xtrain_numpy.dataset import NumpyDataset
-from xtrain_numpy.layers import TABLE, Noise
+from xtrain_numpy.forward import Noise
+from xtrain_numpy.layers import TABLE
 from xtrain_numpy.loop import NumpyLoop
 from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 from xtrain.plugins import hookimpl
-from xtrain.spec import Metrics, keep_mask
+from xtrain.spec import Adam, Metrics, keep_mask
 from xtrain.spec import layers as spec
 
 
@@ -80,13 +81,13 @@ def _adam(eps_inside: bool, corrected: bool) -> Callable[[Any], Any]:
             return None
         b1, b2 = given.betas
 
-        def update(w: Any, g: Any, held: Any, lr: float, t: int) -> None:
-            g = g + given.weight_decay * w
+        def update(w: Any, g: Any, held: Any, now: Any) -> None:
+            g, t = g + now.weight_decay * w, now.updates
             m, v = held["exp_avg"], held["exp_avg_sq"]
             m[...], v[...] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
             first, second = (1 - b1**t, 1 - b2**t) if corrected else (1, 1)
             root = np.sqrt(v / second + given.eps) if eps_inside else np.sqrt(v / second) + given.eps
-            w -= lr / first * m / root
+            w -= now.lr / first * m / root
 
         return update
 
@@ -98,19 +99,86 @@ def _sgd(dampen_first: bool = False, decoupled: bool = False) -> Callable[[Any],
         if given.name != "sgd":
             return None
 
-        def update(w: Any, g: Any, held: Any, lr: float, t: int) -> None:
-            decay = given.weight_decay * w
+        def update(w: Any, g: Any, held: Any, now: Any) -> None:
+            decay = now.weight_decay * w
             g = g if decoupled else g + decay
             if given.momentum:
                 buffer = held["momentum_buffer"]
-                new = (1 - given.dampening) * g if t > 1 or dampen_first else g
+                new = (1 - given.dampening) * g if now.updates > 1 or dampen_first else g
                 buffer[...] = given.momentum * buffer + new
                 g = g + given.momentum * buffer if given.nesterov else buffer
-            w -= lr * (g + decay if decoupled else g)
+            w -= now.lr * (g + decay if decoupled else g)
 
         return update
 
     return make
+
+
+def _rmsprop_eps_inside(given: Any) -> Any:
+    if given.name != "rmsprop":
+        return None
+
+    def update(w: Any, g: Any, held: Any, now: Any) -> None:
+        g = g + now.weight_decay * w
+        v = held["square_avg"]
+        v[...] = given.alpha * v + (1 - given.alpha) * g**2
+        w -= now.lr * g / np.sqrt(v + given.eps)
+
+    return update
+
+
+class AveragesFromZero(NumpyOptimizer):
+    """Moving averages that start at zero."""
+
+    def step(self, gradients: Any, step: Any) -> None:
+        before = {name: held["ema"].copy() for name, held in self._buffers.items() if "ema" in held}
+        super().step(gradients, step)
+        for name, average in before.items():
+            self._buffers[name]["ema"][...] = average + (1 - self._spec.ema) * (
+                self._parameters[name] - average
+            )
+
+
+class ClipsEachTensor(NumpyOptimizer):
+    """A gradient norm of each tensor, not of all together."""
+
+    def _prepared(self, gradients: Any) -> Any:
+        parameters = self._parameters
+        ready = {}
+        for name in parameters:
+            self._parameters = {name: parameters[name]}
+            ready |= super()._prepared(gradients)
+        self._parameters = parameters
+        return ready
+
+
+class CountsSamples(NumpyLoop):
+    """A mean that divides by the samples, whatever they weigh."""
+
+    def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
+        super().__init__(model, loss, optimizer)
+        right = self._loss
+
+        def wrong(outputs: Any, labels: Any) -> Any:
+            loss_sum, _, gradient = right(outputs, labels)
+            return loss_sum, float(len(labels)), gradient
+
+        self._loss = wrong
+
+
+def _lstm_gates_swapped(node: Any, layer: Any) -> Any:
+    """Gates in the order i, f, o, g."""
+    right = layers.lstm(node, layer)
+    hidden = layer.hidden_size
+
+    def swapped(value: Any) -> Any:
+        return np.concatenate([value[: 2 * hidden], value[3 * hidden :], value[2 * hidden : 3 * hidden]])
+
+    def forward(tensors: Any, x: Any, noise: Any) -> Any:
+        other = {n: swapped(v) if n.startswith(f"{node.path}.") else v for n, v in tensors.items()}
+        return right(other, x, noise)
+
+    return forward
 
 
 def _dropout(scaled: bool, shifted: int) -> Callable[..., Any]:
@@ -210,6 +278,7 @@ class MeanOfMeans(NumpyLoop):
             sum(m.loss_sum for m in metrics),
             sum(m.correct for m in metrics),
             sum(m.count for m in metrics),
+            sum(m.weight for m in metrics),
         )
         return Metrics(*sums), gradients
 
@@ -264,6 +333,10 @@ class ForgetsItsState(NumpyOptimizer):
         self._updates = int(state["step"])
 
 
+def _fields(given: Any, *left_out: str) -> dict[str, Any]:
+    return {f.name: getattr(given, f.name) for f in fields(given) if f.name not in left_out}
+
+
 def _loop(kind: type) -> Callable[..., Any]:
     return lambda self, model, loss, optimizer: kind(model, loss, optimizer)
 
@@ -277,6 +350,41 @@ MUTANTS: dict[str, tuple[str, Plugin]] = {
     "nesterov_ignored": (
         "ten_steps_on_fed",
         respecified("nesterov_ignored", lambda s: replace(s, nesterov=False) if s.name == "sgd" else s),
+    ),
+    "rmsprop_eps_inside": ("ten_steps_on_fed", wrong_update("rmsprop_eps_inside", _rmsprop_eps_inside)),
+    "adamw_coupled": (
+        "ten_steps_on_fed",
+        respecified("adamw_coupled", lambda s: Adam(**_fields(s, "name")) if s.name == "adamw" else s),
+    ),
+    "biases_decayed": (
+        "ten_steps_on_fed",
+        respecified("biases_decayed", lambda s: replace(s, decay_exclude=())),
+    ),
+    "momentum_still": (
+        "momentum_that_moves",
+        wrong_update("momentum_still", _sgd()),
+    ),
+    "clips_each_tensor": (
+        "ten_steps_on_fed",
+        Plugin("clips_each_tensor", optimizer=lambda self, s, model: ClipsEachTensor(s, model)),
+    ),
+    "averages_from_zero": (
+        "ten_steps_on_fed",
+        Plugin("averages_from_zero", optimizer=lambda self, s, model: AveragesFromZero(s, model)),
+    ),
+    "counts_samples": ("test_gradients", Plugin("counts_samples", loop=_loop(CountsSamples))),
+    "smoothing_ignored": (
+        "test_figures",
+        Plugin(
+            "smoothing_ignored",
+            loop=lambda self, model, loss, optimizer: NumpyLoop(
+                model, replace(loss, label_smoothing=0.0) if loss.name == "cross_entropy" else loss, optimizer
+            ),
+        ),
+    ),
+    "lstm_gates_swapped": (
+        "test_output",
+        wrong_layer("lstm_gates_swapped", spec.LSTM, _lstm_gates_swapped),
     ),
     "buffers_forgotten": (
         "state_goes_on",

@@ -41,7 +41,7 @@ def _losses(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: State,
     handles = []
     for number, batch in zip(range(1, steps + 1), parts.train.batches(draws), strict=False):
         keys = plan.dropout_keys(recipe.seed, number, recipe.model_spec)
-        handles.append(parts.loop.train_step([batch], StepInput(number, recipe.lr(1), keys)))
+        handles.append(parts.loop.train_step([batch], StepInput(number, recipe.optimizer.lr, keys)))
     return [metrics.loss_sum / metrics.count for metrics in parts.loop.read(handles)]
 
 

@@ -9,7 +9,7 @@ from xtrain.data.batches import normalization_table
 from xtrain.observers import Observer
 from xtrain.progress import Progress
 from xtrain.spec import Split
-from xtrain.trainer import Parts, Trainer
+from xtrain.trainer import Parts, Store, Trainer
 
 TRAIN, TEST = 23, 9
 
@@ -79,9 +79,14 @@ class Training:
             self.optimizer.load(checkpoint.optimizer)
             progress = Progress.from_dict(checkpoint.progress.to_dict())
         loop = backend.loop(self.model, recipe.loss, self.optimizer)
-        parts = Parts(backend.dataset(train), backend.dataset(test), self.model, self.optimizer, loop)
+        held_out = backend.dataset(test) if recipe.data.validation else None
+        parts = Parts(
+            backend.dataset(train), backend.dataset(test), self.model, self.optimizer, loop, held_out
+        )
         stopping = (lambda: self.trainer.progress.step >= stop_after) if stop_after else (lambda: False)
-        self.trainer = Trainer(recipe, parts, progress, [self.recorder], self._save, stopping)
+        self.trainer = Trainer(
+            recipe, parts, progress, [self.recorder], Store(self._save, self._best), stopping
+        )
 
     def run(self):
         """True where it came to the end of the recipe."""
@@ -94,6 +99,9 @@ class Training:
     def _save(self, checkpoint, best):
         kept = Progress.from_dict(checkpoint.progress.to_dict())  # the trainer's own goes on changing
         self.saved.append((type(checkpoint)(checkpoint.model, checkpoint.optimizer, kept), best))
+
+    def _best(self):
+        return [checkpoint for checkpoint, best in self.saved if best][-1]
 
 
 def calls(kind):

@@ -60,8 +60,12 @@ loops = table(
 
 IMAGE_LAYERS = st.one_of(
     table(
-        {"op": st.just("conv2d"), "out_channels": counts, "kernel_size": st.sampled_from([1, 3])},
-        padding=st.integers(1, 3),
+        {
+            "op": st.just("conv2d"),
+            "out_channels": counts,
+            "kernel_size": st.sampled_from([1, 3]),
+            "padding": st.integers(1, 3),
+        },
         stride=st.just(1),
         bias=st.booleans(),
     ),

@@ -18,6 +18,8 @@ from xtrain.checkpoint import Checkpoint
 from xtrain.errors import CheckpointError
 from xtrain.models import build
 from xtrain.progress import Progress, Sums
+from xtrain.schedules import Reductions
+from xtrain.watch import Watch
 
 MODEL = small().model_spec
 FILES = ("weights.safetensors", "optimizer.safetensors", "progress.json")
@@ -47,11 +49,14 @@ def test_it_comes_back_as_it_was(tmp_path):
         epoch=2,
         step=7,
         batch=3,
-        epoch_sums=Sums(0.1 + 0.2, 5, 7),
-        log_sums=Sums(1e-300, 0, 1),
+        epoch_sums=Sums(0.1 + 0.2, 5, 7, 0.7),
+        log_sums=Sums(1e-300, 0, 1, 1.0),
         train_seconds=1 / 3,
-        best_accuracy=0.1,
+        best=Watch(0.1, 2),
         best_step=4,
+        stopping=Watch(None, 1),
+        plateau=Reductions(0.5, 1, 2, 3),
+        restored=True,
     )
     optimizer = {"step": np.array(7, dtype=np.int64), "fc1.bias/exp_avg": np.random.default_rng(0).random(8)}
     path = checkpoints.save(tmp_path, Checkpoint(plan.initial_state(1, MODEL), optimizer, progress))
@@ -101,7 +106,7 @@ def test_every_truncation_is_an_error(name, saved):
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_an_error_or_changes_nothing(name, place, bit, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "flipped"
-    path = checkpoints.save(folder, checkpoint(step=12, epoch=1, train_seconds=0.5, best_accuracy=0.75))
+    path = checkpoints.save(folder, checkpoint(step=12, epoch=1, train_seconds=0.5, best=Watch(0.75)))
     before = checkpoints.load(path, MODEL)
     content = bytearray((path / name).read_bytes())
     content[int(place * len(content))] ^= 1 << bit

@@ -14,7 +14,9 @@ from xtrain.observers.metrics import MetricsFile
 from xtrain.observers.progress import Bar, Lines, Rate, clock, progress
 from xtrain.progress import Progress, Sums
 from xtrain.rundir import Run
+from xtrain.schedules import Reductions
 from xtrain.spec import Metrics
+from xtrain.watch import Watch
 
 EPOCH = EpochRecord(1, 23, 1.25, 0.5, 1.5, 0.4375, 2.04, 0.5)
 
@@ -116,11 +118,13 @@ def test_sums_are_means_over_samples():
     sums = Sums()
     assert math.isnan(sums.loss)
     assert math.isnan(sums.accuracy)
-    sums.add(Metrics(6.0, 1, 4))
-    sums.add(Metrics(2.0, 2, 1))
+    sums.add(Metrics(6.0, 1, 4, 4))
+    sums.add(Metrics(2.0, 2, 1, 1))
     assert (sums.loss, sums.accuracy) == (1.6, 0.6)
 
 
 def test_progress_keeps_every_bit_through_json():
-    before = Progress(3, 70, 1, Sums(0.1 + 0.2, 3, 64), Sums(1 / 3, 1, 2), 2 / 3, 0.9, 46)
+    sums = Sums(0.1 + 0.2, 3, 64, 0.7), Sums(1 / 3, 1, 2, 2.0)
+    plateau = Reductions(1 / 7, 2, 3, 1)
+    before = Progress(3, 70, 1, *sums, 2 / 3, Watch(0.9, 1), 46, Watch(1 / 9, 4), plateau, restored=True)
     assert Progress.from_dict(json.loads(json.dumps(before.to_dict()))) == before

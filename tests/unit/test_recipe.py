@@ -10,6 +10,7 @@ from recipe_values import SMALL, recipe_values, small
 from xtrain import data
 from xtrain.errors import RecipeError
 from xtrain.recipe import Normalize, load_recipe, parse, shipped
+from xtrain.schedules import Clock
 from xtrain.spec import SGD, Adam, RandomHorizontalFlip
 
 SHIPPED = ("cifar10_lenet", "cifar10_simplecnn", "digits_cnn", "digits_mlp", "mnist_mlp", "mnist_mlp_deep")
@@ -27,6 +28,7 @@ def test_every_default_is_made_explicit():
         "batch_size": 64,
         "eval_batch_size": 256,
         "augment": [],
+        "eval_transform": [],
         "normalize": {"mean": list(about.mean), "std": list(about.std)},
         "drop_last": False,
     }
@@ -82,7 +84,7 @@ def test_layers_spelled_out_need_no_name():
 
 def test_the_learning_rate_follows_the_schedule():
     recipe = small(schedule={"name": "multistep", "milestones": [1, 3], "gamma": 0.5})
-    assert [recipe.lr(epoch) for epoch in (1, 2, 3, 4)] == [0.1, 0.05, 0.05, 0.025]
+    assert [recipe.lr(Clock(epoch, epoch, 1, 4)) for epoch in (1, 2, 3, 4)] == [0.1, 0.05, 0.05, 0.025]
 
 
 OVERRIDES = {

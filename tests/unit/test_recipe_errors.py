@@ -12,7 +12,7 @@ from recipe_values import SMALL, recipe_values
 from xtrain.errors import RecipeError, UsageError
 from xtrain.recipe import load_recipe, parse
 
-TOP = "name, seed, data, model, loss, optimizer, schedule, loop"
+TOP = "name, seed, data, model, init_from, loss, optimizer, schedule, stopping, loop"
 OPS = "conv2d, linear, batch_norm2d, relu, max_pool2d"
 NORM = [{"op": "conv2d", "out_channels": 2, "kernel_size": 8}, {"op": "batch_norm2d"}, {"op": "flatten"}]
 
@@ -37,6 +37,18 @@ CASES = {
         {"model.hiden": [8]},
         ["model.hiden = [8]", "did you mean 'hidden'? allowed: name, hidden,"],
     ),
+    "in a model of several names": (
+        {"data.name": "cifar10", "model": {"name": "vgg16", "dropuot": 0.1}},
+        ["model.dropuot = 0.1", "did you mean 'dropout'? allowed: name, head, dropout"],
+    ),
+    "another head": (
+        {"data.name": "cifar10", "model": {"name": "vgg16_bn", "head": "mnist"}},
+        ["model.head = 'mnist': should be 'imagenet' or 'cifar'"],
+    ),
+    "a depth of no whole blocks": (
+        {"data.name": "cifar10", "model": {"name": "wide_resnet", "depth": 27}},
+        ["model.depth = 27: must be 6n+4, such as 16"],
+    ),
     "in a layer": (
         {"model": {"layers": [{"op": "relu"}, {"op": "conv2d", "kernelsize": 3}]}},
         ["model.layers[1].kernelsize = 3", "'kernel_size'", "model.layers[1].out_channels: is missing"],
@@ -45,22 +57,35 @@ CASES = {
         {"model": {"layers": [{"op": "residual", "body": [{"op": "linear", "out_feature": 3}]}]}},
         ["model.layers[0].body[0].out_feature = 3", "'out_features'? allowed: name, op, out_features, bias"],
     ),
-    "in the loss": ({"loss.smoothing": 0.1}, ["loss.smoothing = 0.1", "unknown key", "allowed: name"]),
+    "in the loss": (
+        {"loss": {"name": "cross_entropy", "smoothing": 0.1}},
+        ["loss.smoothing = 0.1", "unknown key", "did you mean 'label_smoothing'? allowed: name, reduction"],
+    ),
+    "a loss without a name": ({"loss": {"reduction": "sum"}}, ["loss: name is missing"]),
     "in the optimizer": (
         {"optimizer.momentun": 0.9},
-        ["optimizer.momentun = 0.9", "'momentum'? allowed: name, lr"],
+        ["optimizer.momentun = 0.9", "'momentum'? allowed: name, lr, weight_decay"],
     ),
     "of the other optimizer": (
         {"optimizer": {"name": "adam", "momentum": 0.9}},
-        ["optimizer.momentum = 0.9", "unknown key", "allowed: name, lr, betas, eps, weight_decay"],
+        [
+            "optimizer.momentum = 0.9",
+            "unknown key",
+            "allowed: name, lr, weight_decay",
+            "clip_norm, ema, betas, eps",
+        ],
     ),
     "in the schedule": (
         {"schedule.name": "multistep", "schedule.gama": 0.1},
-        ["schedule.gama = 0.1", "'gamma'? allowed: name, milestones", "schedule.milestones: is missing"],
+        [
+            "schedule.gama = 0.1",
+            "'gamma'? allowed: name, by, warmup, milestones",
+            "schedule.milestones: is missing",
+        ],
     ),
     "in the loop": (
         {"loop.epoch": 3},
-        ["loop.epoch = 3", "'epochs'? allowed: epochs, log_every, checkpoint_every"],
+        ["loop.epoch = 3", "'epochs'? allowed: epochs, accumulate, log_every, checkpoint_every"],
     ),
     "unknown optimizer": (
         {"optimizer.name": "sgdm"},
@@ -71,10 +96,27 @@ CASES = {
         ["model.name = 'simplecn'", "'simplecnn'? allowed: mlp, lenet,"],
     ),
     "unknown data set": ({"data.name": "mnits"}, ["data.name = 'mnits'", "'mnist'? allowed: digits, mnist"]),
-    "unknown loss": ({"loss.name": "mse"}, ["loss.name = 'mse'", "'cross_entropy'"]),
+    "unknown loss": ({"loss.name": "mae"}, ["loss.name = 'mae'", "allowed: cross_entropy, nll, mse"]),
     "unknown schedule": (
-        {"schedule.name": "cosine"},
-        ["schedule.name = 'cosine'", "allowed: constant, multistep"],
+        {"schedule.name": "cosin"},
+        ["schedule.name = 'cosin'", "did you mean 'cosine'? allowed: constant, multistep, step"],
+    ),
+    "a validation figure without such a split": (
+        {"stopping": {"monitor": "val_loss"}},
+        ["stopping.monitor = 'val_loss'", "set data.validation", "or watch test_loss"],
+    ),
+    "class weights of another number": (
+        {"loss": {"name": "cross_entropy", "class_weights": [1.0, 2.0]}},
+        ["loss.class_weights has 2 values, the data has 10 classes"],
+    ),
+    "nll over logits": ({"loss": {"name": "nll"}}, ["loss.name = 'nll'", "log_softmax", "cross_entropy"]),
+    "a cycled momentum that is not there": (
+        {"schedule": {"name": "one_cycle"}},
+        ["schedule.cycle_momentum = true", "sgd has no momentum", "optimizer.momentum"],
+    ),
+    "a warm-up of nothing": (
+        {"schedule": {"name": "constant", "warmup": {"length": 0}}},
+        ["schedule.warmup.length = 0", 'give a number of steps, or "N epochs"'],
     ),
     "unknown layer": (
         {"model": {"layers": [{"op": "conv"}]}},

@@ -6,10 +6,12 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 import xtrain_fake
 from fake_runs import Recorder, arrays, recipe
 from plugin_folder import install_fake
+from safetensors.numpy import save_file
 from test_checkpoint import same
 
 from xtrain import checkpoint as checkpoints
@@ -273,3 +275,50 @@ def test_two_runs_of_one_second_get_two_directories(tmp_path, monkeypatch):
     assert session.new_path("r", "fake") != first
     assert first.parts[0] == "runs"
     assert first.name.startswith("r-fake-20")
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_only_the_last_checkpoints_and_the_best_stay(keep, tmp_path):
+    chosen = recipe(loop__checkpoint_every=4, loop__keep_last=keep, optimizer__lr=3.0)
+    run = train(tmp_path / "run", chosen).run
+    left = {path.name for path in run.checkpoints.glob("step-*")}
+    best = run.checkpoint("best").name
+    assert len(left - {best}) <= keep
+    assert {run.checkpoint("last").name, best} <= left
+    everything = {path.name for path in train(tmp_path / "all").run.checkpoints.glob("step-*")}
+    assert len(everything) > len(left)
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, alone, monkeypatch):
+    weights_file = alone.checkpoint("best") / "weights.safetensors"
+    for number, source in enumerate([alone.path, alone.checkpoint("best"), weights_file]):
+        chosen = recipe(init_from=str(source), seed=9)
+        assert same(session.initial_state(chosen), weights(alone, "best"))
+        out = train(tmp_path / f"second-{number}", chosen).run
+        assert out.recipe.init_from == str(source)
+    step = alone.checkpoints / "step-4"
+    assert same(session.initial_state(recipe(init_from=str(step))), weights(alone, "step-4"))
+    monkeypatch.chdir(tmp_path)
+    out = train(tmp_path / "relative", recipe(init_from="alone")).run
+    assert out.recipe.init_from == str(tmp_path / "alone")
+
+
+def test_weights_to_begin_with_that_do_not_fit_are_told_before_anything_is_made(tmp_path, alone):
+    for source, model, said in (
+        (alone.path, {"name": "mlp", "hidden": [3]}, "belongs to another model"),
+        (tmp_path / "nowhere", {"name": "mlp", "hidden": []}, "is not a run directory"),
+        (tmp_path / "broken.safetensors", {"name": "mlp", "hidden": []}, "can't be read as safetensors"),
+    ):
+        (tmp_path / "broken.safetensors").write_bytes(b"no")
+        with pytest.raises(XtrainError, match=said):
+            train(tmp_path / "made", recipe(init_from=str(source), model=model))
+        assert not (tmp_path / "made").exists()
+
+
+def test_the_counts_of_a_pytorch_state_are_passed_over(tmp_path):
+    spec = CHOSEN.model_spec
+    state = {name: np.full(tensor.shape, 0.5, np.float16) for name, tensor in spec.tensors.items()}
+    save_file({**state, "bn1.num_batches_tracked": np.array(7)}, tmp_path / "weights.safetensors")
+    found = checkpoints.load_weights(tmp_path / "weights.safetensors", spec)
+    assert list(found) == list(spec.tensors)
+    assert all(value.dtype == np.float32 and (value == 0.5).all() for value in found.values())

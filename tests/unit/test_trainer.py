@@ -121,7 +121,7 @@ def test_checkpoints_are_kept_when_due_when_best_and_at_the_end():
     assert [checkpoint.progress.step for checkpoint, is_best in training.saved if is_best] == best
     last = training.saved[-1][0]
     assert (last.progress.epoch, last.progress.batch, last.progress.best_step) == (3, 0, best[-1])
-    assert last.progress.best_accuracy == max(accuracies)
+    assert last.progress.best.best == max(accuracies)
     assert last.optimizer["step"] == 18
 
 

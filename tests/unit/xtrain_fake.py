@@ -101,7 +101,8 @@ class FakeOptimizer:
     """Momentum of 0.5, so that there is a state to keep."""
 
     def __init__(self, spec, model):
-        self.model, self.updates = model, 0
+        self.model, self.updates, self.ema = model, 0, spec.ema
+        self.averages = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
         self.buffers = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
 
     def step(self, gradients, step):
@@ -109,14 +110,19 @@ class FakeOptimizer:
         for name, tensor in self.model.tensors.items():
             self.buffers[name] = 0.5 * self.buffers[name] + gradients[name]
             tensor[...] -= step.lr * self.buffers[name]
+            share = 1.0 if self.updates == 1 else 1 - (self.ema or 0.0)
+            self.averages[name] += share * (tensor - self.averages[name])
 
     def state(self):
         buffers = {f"{name}/momentum_buffer": value.copy() for name, value in self.buffers.items()}
-        return {"step": np.array(self.updates), **buffers}
+        averages = {f"{name}/ema": value.copy() for name, value in self.averages.items()}
+        return {"step": np.array(self.updates), **buffers, **(averages if self.ema else {})}
 
     def load(self, state):
         self.updates = int(state["step"])
         self.buffers = {name: state[f"{name}/momentum_buffer"].copy() for name in self.buffers}
+        if self.ema:
+            self.averages = {name: state[f"{name}/ema"].copy() for name in self.averages}
 
 
 class FakeLoop:
@@ -124,7 +130,7 @@ class FakeLoop:
         self.model, self.optimizer = model, optimizer
 
     def train_step(self, batches, step):
-        ((indices, images, labels),) = batches
+        indices, images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         calls.append(("train", step, indices))
         metrics, gradients = self._look(images, labels)
         weight, bias = (np.tensordot(gradients, x, (0, 0)) / len(labels) for x in self._inputs(images))
@@ -132,12 +138,12 @@ class FakeLoop:
         self.optimizer.step({names[0]: weight, names[1]: bias}, step)
         if fault.weight_at == step.number:
             self.model.tensors[names[1]][0] = np.inf
-        return Metrics(np.nan, 0, len(labels)) if fault.loss_at == step.number else metrics
+        return Metrics(np.nan, 0, len(labels), len(labels)) if fault.loss_at == step.number else metrics
 
     def eval_step(self, batch):
         calls.append(("eval", len(batch[0])))
         metrics = self._look(*batch[1:])[0]
-        return Metrics(np.inf, 0, 1) if fault.test_loss_at == self.optimizer.updates else metrics
+        return Metrics(np.inf, 0, 1, 1) if fault.test_loss_at == self.optimizer.updates else metrics
 
     def read(self, handles):
         calls.append(("read", len(handles)))
@@ -153,7 +159,10 @@ class FakeLoop:
         chances = exp / exp.sum(1, keepdims=True)
         rows = np.arange(len(labels))
         metrics = Metrics(
-            float(-np.log(chances[rows, labels]).sum()), int((logits.argmax(1) == labels).sum()), len(labels)
+            float(-np.log(chances[rows, labels]).sum()),
+            int((logits.argmax(1) == labels).sum()),
+            len(labels),
+            len(labels),
         )
         chances[rows, labels] -= 1
         return metrics, chances

@@ -1,6 +1,6 @@
 """Observers watch the trainer and never steer it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from xtrain.recipe import Recipe
@@ -30,7 +30,10 @@ class TrainRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: means over its samples, accuracies as fractions of 1, wall-clock seconds."""
+    """One epoch: means over its samples, accuracies as fractions of 1, wall-clock seconds.
+
+    What starts with `val` is None where there is no validation split.
+    """
 
     epoch: int
     step: int
@@ -40,6 +43,19 @@ class EpochRecord:
     test_accuracy: float
     train_seconds: float
     test_seconds: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_seconds: float | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What can be watched, by name."""
+        values = asdict(self).items()
+        return {
+            name: value
+            for name, value in values
+            if value is not None and name.endswith(("_loss", "_accuracy"))
+        }
 
 
 class Observer:

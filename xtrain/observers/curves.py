@@ -29,7 +29,9 @@ def draw(run: Run) -> None:
     losses.plot(
         [r["step"] for r in train], [r["loss"] for r in train], lw=1, alpha=0.5, label="train, logged"
     )
-    for kind in ("train", "test"):
+    for kind in ("train", "val", "test"):
+        if not any(f"{kind}_loss" in record for record in epochs):
+            continue
         steps = [record["step"] for record in epochs]
         losses.plot(steps, [record[f"{kind}_loss"] for record in epochs], marker="o", label=kind)
         accuracies.plot(steps, [record[f"{kind}_accuracy"] for record in epochs], marker="o", label=kind)

@@ -26,5 +26,6 @@ class MetricsFile(Observer):
         self._file.close()
 
     def _write(self, kind: str, record: TrainRecord | EpochRecord) -> None:
-        self._file.write(json.dumps({"kind": kind, **asdict(record)}) + "\n")
+        known = {name: value for name, value in asdict(record).items() if value is not None}
+        self._file.write(json.dumps({"kind": kind, **known}) + "\n")
         self._file.flush()

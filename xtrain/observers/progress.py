@@ -123,9 +123,14 @@ class Rate:
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """`epoch 1/3  train 0.9012 0.7821  test ...`: loss and accuracy of each split, seconds."""
+    validation = (
+        ""
+        if record.val_loss is None
+        else f"val loss {record.val_loss:.4f} accuracy {record.val_accuracy:.4f}  "
+    )
     return (
         f"epoch {record.epoch}/{epochs} done  "
-        f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.4f}  "
+        f"train loss {record.train_loss:.4f} accuracy {record.train_accuracy:.4f}  {validation}"
         f"test loss {record.test_loss:.4f} accuracy {record.test_accuracy:.4f}  "
         f"{record.train_seconds:.1f} s + {record.test_seconds:.1f} s"
     )

@@ -1,26 +1,29 @@
 """The `[loop]` section."""
 
-import re
-from typing import Annotated
-
-from pydantic import AfterValidator
-
-from xtrain.spec.base import Count, frozen
-
-
-def _interval(every: int | str) -> int | str:
-    if (every >= 1) if isinstance(every, int) else re.fullmatch(r"[1-9]\d* epochs?", every):
-        return every
-    raise ValueError('give a number of steps, or "N epochs"')
+from xtrain.spec.base import Count, Interval, frozen
+from xtrain.watch import Metric
 
 
 @frozen
 class Loop:
-    """How long, and how often something is said or kept. `checkpoint_every`: steps, or `"N epochs"`."""
+    """How long, and how often something is said or kept.
+
+    Args:
+        epochs: how many.
+        accumulate: batches whose gradients make one step.
+        log_every: steps between two train records.
+        checkpoint_every: steps, or `"N epochs"`; the best epoch and the end of a run are kept besides.
+        keep_last: how many checkpoints stay, next to the best; by default all.
+        monitor: what `best` goes by; by default the accuracy on the validation split, else on the test split.
+
+    """
 
     epochs: Count
+    accumulate: Count = 1
     log_every: Count = 100
-    checkpoint_every: Annotated[int | str, AfterValidator(_interval)] = "1 epoch"
+    checkpoint_every: Interval = "1 epoch"
+    keep_last: Count | None = None
+    monitor: Metric | None = None
 
     def checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
         """True where a checkpoint belongs after `step` of `epoch` (both counted from 1)."""

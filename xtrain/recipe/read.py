@@ -2,8 +2,8 @@
 
 import os
 import tomllib
+import typing
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from xtrain import models
 from xtrain.errors import RecipeError, UsageError, suggest
 from xtrain.recipe.checks import check
 from xtrain.recipe.recipe import Recipe
+from xtrain.recipe.training_checks import check_training
 from xtrain.schedules import Schedule
-from xtrain.spec import CrossEntropy, OptimizerSpec
-from xtrain.validation import validated
+from xtrain.spec import LossSpec, OptimizerSpec
+from xtrain.validation import tags, validated
 
 # A choice with a name has keys of its own: choosing another drops those it does not have.
 _NAMED = ("model", "loss", "optimizer", "schedule")
@@ -45,7 +46,8 @@ def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any]
         merged["model"] = {"name": "custom", **model}
     recipe = validated(Recipe, merged, where)
     check(recipe, where)
-    return replace(recipe, data=replace(recipe.data, normalize=recipe.normalize))
+    check_training(recipe, where)
+    return recipe.resolved()
 
 
 def shipped() -> dict[str, Path]:
@@ -94,11 +96,16 @@ def _drop_own_keys(table: dict[str, Any], section: str, name: Any) -> None:
     """Keep only the keys that the newly named choice has too; an unknown name is refused later."""
     kinds: tuple[Any, ...] = {
         "model": tuple(models.FAMILIES.values()),
-        "loss": (CrossEntropy,),
-        "optimizer": OptimizerSpec.__origin__.__args__,  # type: ignore[attr-defined]  # of an Annotated union
-        "schedule": Schedule.__origin__.__args__,  # type: ignore[attr-defined]  # likewise
+        "loss": _members(LossSpec),
+        "optimizer": _members(OptimizerSpec),
+        "schedule": _members(Schedule),
     }[section]
     for kind in kinds:
-        if kind.__dataclass_fields__["name"].default == name and table.get("name") != name:
+        if name in tags(kind) and table.get("name") not in tags(kind):
             for key in set(table) - set(kind.__dataclass_fields__):
                 del table[key]
+
+
+def _members(union: Any) -> tuple[Any, ...]:
+    """The types of an annotated union."""
+    return typing.get_args(typing.get_args(union)[0])

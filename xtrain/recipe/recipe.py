@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tomli_w
 from pydantic import Field
@@ -10,9 +10,11 @@ from pydantic import Field
 from xtrain import data, models
 from xtrain.recipe.data import Data, Normalize
 from xtrain.recipe.loop import Loop
-from xtrain.schedules import Constant, Schedule
-from xtrain.spec import CrossEntropy, ModelSpec, OptimizerSpec
+from xtrain.schedules import Clock, Constant, Plateau, Schedule
+from xtrain.spec import CrossEntropy, LossSpec, ModelSpec, OptimizerSpec
 from xtrain.spec.base import frozen
+from xtrain.stopping import EarlyStopping
+from xtrain.watch import Metric
 
 
 @frozen
@@ -23,31 +25,52 @@ class Recipe:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: Data
     model: models.AnyModel
-    loss: CrossEntropy = CrossEntropy()
+    init_from: str | None = None
+    loss: LossSpec = CrossEntropy()
     optimizer: OptimizerSpec
     schedule: Schedule = Constant()
+    stopping: EarlyStopping | None = None
     loop: Loop
 
     @cached_property
     def model_spec(self) -> ModelSpec:
         """The model, placed over the data set's images."""
-        about = data.info(self.data.name)
-        return models.place(self.model, about.input_shape, about.classes)
+        about = data.info(self.data)
+        return models.place(self.model, self.data.input_shape(about), about.classes)
 
     @property
     def normalize(self) -> Normalize:
         """Mean and standard deviation in force."""
-        about = data.info(self.data.name)
-        return self.data.normalize or Normalize(mean=about.mean, std=about.std)
+        return self.data.normalize or self.data.statistics(data.info(self.data))
 
-    def lr(self, epoch: int) -> float:
-        """Learning rate in an epoch (counted from 1)."""
-        return self.optimizer.lr * self.schedule.factor(epoch)
+    def lr(self, clock: Clock) -> float:
+        """Learning rate of a step."""
+        return self.schedule.lr(self.optimizer.lr, clock)
+
+    def momentum(self, clock: Clock) -> float | None:
+        """Momentum of a step, where the schedule moves it."""
+        return self.schedule.momentum(clock)
+
+    def resolved(self) -> "Recipe":
+        """The same with every default explicit that hangs on another key."""
+        split = "test" if self.data.validation is None else "val"
+        loss, accuracy = cast(Metric, f"{split}_loss"), cast(Metric, f"{split}_accuracy")
+        schedule, stopping = self.schedule, self.stopping
+        if isinstance(schedule, Plateau) and schedule.monitor is None:
+            schedule = replace(schedule, monitor=loss)
+        if stopping and stopping.monitor is None:
+            stopping = replace(stopping, monitor=loss)
+        return replace(
+            self,
+            data=replace(self.data, normalize=self.normalize),
+            schedule=schedule,
+            stopping=stopping,
+            loop=replace(self.loop, monitor=self.loop.monitor or accuracy),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every default explicit."""
-        resolved = replace(self, data=replace(self.data, normalize=self.normalize))
-        plain = _plain(asdict(resolved))
+        plain = _plain(asdict(self.resolved()))
         assert isinstance(plain, dict)
         return plain
 
