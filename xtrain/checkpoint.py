@@ -89,7 +89,8 @@ def load_weights(path: Path, model: ModelSpec) -> State:
     """Weights of `model` from a safetensors file, such as a PyTorch state_dict saved as one.
 
     Its counts of batches (`num_batches_tracked`), which nothing here uses, are passed over; values
-    become float32, but where they are float64. `CheckpointError` where it can't be read or belongs to another model.
+    become float32, but where they are float64. `CheckpointError` where it can't be read or belongs to
+    another model.
     """
     try:
         found = load_file(path)

@@ -121,8 +121,7 @@ def initial_state(recipe: Recipe) -> State:
 
 def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
     """Train from the start in a new run directory."""
-    if recipe.init_from:  # from wherever the run is resumed, it means the same
-        recipe = replace(recipe, init_from=str(Path(recipe.init_from).absolute()))
+    if recipe.init_from:
         initial_state(recipe)  # what is wrong with it is said before a framework loads
     backend = open_backend(options, recipe.model_spec)
     parts = build(backend, recipe, data.load(recipe.data, options.data_dir), None)

@@ -21,7 +21,7 @@ from xtrain.spec import State, StepInput
 def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float]) -> None:
     """Print losses [dropouts, seeds, 2, steps]."""
     opened = session.open_backend(Options(backend), load_recipe(name).model_spec)
-    arrays = data.load(load_recipe(name).data.name, Path(os.environ["XTRAIN_DATA"]))
+    arrays = data.load(load_recipe(name).data, Path(os.environ["XTRAIN_DATA"]))
     found = []
     for dropout in dropouts:
         recipes = [load_recipe(name, {"model.dropout": dropout, "seed": seed}) for seed in range(seeds)]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtrain.data.augment import apply, crop_offsets, flipped
-from xtrain.data.batches import assemble, empty, normalization_table, prefetch
-from xtrain.spec import Draws, RandomCrop, RandomHorizontalFlip, Split
+from xtrain.data.batches import assemble, augmented, empty, normalization_table, prefetch
+from xtrain.spec import CenterCrop, Draws, RandomCrop, RandomHorizontalFlip, Resize, Split
 
 TABLE = normalization_table((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
@@ -100,6 +100,19 @@ def test_batch_size_and_order_change_nothing_about_an_image(count, batch_size, s
     batches = tuple(order[start : start + batch_size] for start in range(0, count, batch_size))
     for (images, _), indices in zip(assemble(split, Draws(batches, drawn)), batches, strict=True):
         assert images.tobytes() == alone[indices].tobytes()
+
+
+def test_what_is_not_drawn_takes_its_place_among_what_is():
+    steps = (FLIP, CenterCrop(size=4), CROP, Resize(size=3, interpolation="nearest"))
+    split = split_of(9, augment=steps)
+    drawn = (words_for(9, 1, 0), words_for(9, 2, 1))
+    expected = split.images
+    for step, words in zip(steps, (drawn[0], None, drawn[1], None), strict=True):
+        expected = apply(step, expected, words if step.words else np.empty((9, 0), np.uint64))
+    (found,) = augmented(split, Draws((np.arange(9)[::-1],), drawn))
+    np.testing.assert_array_equal(found, expected[::-1])
+    ((images, _),) = assemble(split, Draws((np.arange(9)[::-1],), drawn))
+    np.testing.assert_array_equal(images[:, 1], split.table[1][found[:, 1]])
 
 
 def test_an_augmentation_without_draws_is_not_left_out_in_silence():

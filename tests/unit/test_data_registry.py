@@ -13,11 +13,14 @@ SIZES = {
     "fashion_mnist": ((1, 28, 28), 10, 60_000, 10_000),
     "cifar10": ((3, 32, 32), 10, 50_000, 10_000),
     "cifar100": ((3, 32, 32), 100, 50_000, 10_000),
+    "svhn": ((3, 32, 32), 10, 73_257, 26_032),
 }
+OWN = ("image_folder", "npz", "npy")
 
 
 def test_names_are_those_of_the_recipes():
     assert data.names() == list(SIZES)
+    assert data.OWN == OWN
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -42,7 +45,7 @@ def test_an_unknown_name_gets_the_nearest_one_and_the_list(function):
         function("fasion-mnist")
     assert "'fasion-mnist'" in str(caught.value)
     assert "did you mean 'fashion_mnist'?" in str(caught.value)
-    assert all(name in str(caught.value) for name in SIZES)
+    assert all(name in str(caught.value) for name in (*SIZES, *OWN))
 
 
 def test_a_name_near_none_gets_the_list_alone():
@@ -53,7 +56,18 @@ def test_a_name_near_none_gets_the_list_alone():
 
 
 def test_importing_it_loads_nothing_heavy():
-    heavy = ("sklearn", "scipy", "pooch", "requests", "matplotlib", "tqdm", "torch", "paddle", "mindspore")
+    heavy = (
+        "sklearn",
+        "scipy",
+        "PIL",
+        "pooch",
+        "requests",
+        "matplotlib",
+        "tqdm",
+        "torch",
+        "paddle",
+        "mindspore",
+    )
     code = f"import sys, xtrain.data; print(sorted(set({heavy!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -194,3 +194,66 @@ def test_initial_weights_never_change():
     state = plan.initial_state(0, build("simplecnn", (3, 32, 32), 10))
     assert digest(*state.values()) == "72afb4d9f1ee365c"
     assert state["conv1.bias"][:2].tolist() == [-0.08090108633041382, -0.11022739112377167]
+
+
+# ---- validation
+
+fractions = st.floats(0.001, 0.999)
+
+
+@given(seed=seeds, samples=st.integers(1, 400), fraction=fractions, balanced=st.booleans())
+def test_so_many_are_held_out(seed, samples, fraction, balanced):
+    labels = np.random.default_rng(seed % 1000).integers(0, 7, samples)
+    held_out = plan.held_out(seed, labels, fraction, balanced=balanced)
+    assert held_out.shape == (samples,)
+    assert held_out.sum() == plan.held_out_count(samples, fraction) == round(samples * fraction)
+    np.testing.assert_array_equal(plan.held_out(seed, labels, fraction, balanced=balanced), held_out)
+
+
+@given(seed=seeds, samples=st.integers(1, 400), fraction=fractions)
+def test_balanced_each_class_has_its_share(seed, samples, fraction):
+    labels = np.random.default_rng(seed % 1000).integers(0, 7, samples)
+    held_out = plan.held_out(seed, labels, fraction, balanced=True)
+    sizes, found = np.bincount(labels, minlength=7), np.bincount(labels[held_out], minlength=7)
+    exact = sizes * (held_out.sum() / samples)
+    assert (np.abs(found - exact) < 1).all()
+    remainders = exact - np.floor(exact)
+    more = found > np.floor(exact + 1e-9)
+    if more.any() and (~more).any():
+        assert remainders[more].min() >= remainders[~more].max() - 1e-9
+
+
+def test_which_are_held_out_hangs_on_the_seed_and_on_nothing_else():
+    labels = np.arange(40) % 4
+    kept = {tuple(np.flatnonzero(plan.held_out(seed, labels, 0.25))) for seed in range(100)}
+    assert len(kept) == 100
+    few, many = (set(np.flatnonzero(plan.held_out(0, labels, share))) for share in (0.25, 0.5))
+    assert few < many
+    np.testing.assert_array_equal(plan.held_out(0, labels, 0.25), plan.held_out(0, labels[::-1], 0.25))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_every_sample_is_held_out_as_often(balanced):
+    labels = np.arange(30) % 3
+    counts = sum(plan.held_out(seed, labels, 0.2, balanced=balanced).astype(int) for seed in range(2000))
+    assert np.abs(counts - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)
+
+
+def test_halves_are_rounded_to_the_even_neighbour():
+    assert [plan.held_out_count(samples, 0.5) for samples in (1, 3, 5, 7)] == [0, 2, 2, 4]
+
+
+def test_what_is_held_out_never_changes():
+    labels = np.arange(20) // 7
+    assert np.flatnonzero(plan.held_out(0, labels, 0.25)).tolist() == [6, 8, 13, 18, 19]
+    assert np.flatnonzero(plan.held_out(0, labels, 0.25, balanced=True)).tolist() == [1, 6, 8, 13, 18]
+
+
+def test_only_what_is_drawn_has_words():
+    from xtrain.spec import CenterCrop, RandomErasing, Resize
+
+    draws = plan.train_draws(0, 1, 10, 5, augment=(Resize(size=9), RandomErasing(), CenterCrop(size=8), FLIP))
+    assert [words.shape for words in draws.augment] == [(10, 23), (10, 1)]
+    np.testing.assert_array_equal(
+        draws.augment[1], plan.train_draws(0, 1, 10, 5, augment=(CROP, CROP, CROP, FLIP)).augment[3]
+    )

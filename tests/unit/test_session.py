@@ -299,8 +299,9 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, alone, monkeypatch):
     step = alone.checkpoints / "step-4"
     assert same(session.initial_state(recipe(init_from=str(step))), weights(alone, "step-4"))
     monkeypatch.chdir(tmp_path)
-    out = train(tmp_path / "relative", recipe(init_from="alone")).run
-    assert out.recipe.init_from == str(tmp_path / "alone")
+    relative = recipe(init_from="alone")
+    monkeypatch.chdir("/")
+    assert train(tmp_path / "relative", relative).run.recipe.init_from == str(tmp_path / "alone")
 
 
 def test_weights_to_begin_with_that_do_not_fit_are_told_before_anything_is_made(tmp_path, alone):

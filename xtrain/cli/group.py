@@ -14,7 +14,9 @@ COMMANDS = {
     "backends": "What is installed, which devices there are, how to get what is missing.",
     "recipes": "Recipes that come with xtrain.",
     "datasets": "Data sets and where they are looked for.",
+    "data": "Counts, class balance and samples of a data set, before and after augmentation.",
     "models": "Model families and their options.",
+    "curves": "Draw the losses and accuracies of several runs over one another.",
     "conformance": "Run the suite that every backend must pass.",
 }
 

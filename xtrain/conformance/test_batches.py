@@ -7,14 +7,22 @@ from numpy.typing import NDArray
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, split
 from xtrain.conformance.parts import build
+from xtrain.data.augment import apply
 from xtrain.protocols import Backend
 from xtrain.spec import (
+    Augment,
+    CenterCrop,
+    ColorJitter,
+    Cutout,
     Dropout,
     Flatten,
     Linear,
     ModelSpec,
     RandomCrop,
+    RandomErasing,
     RandomHorizontalFlip,
+    RandomRotation,
+    Resize,
     Split,
     StepInput,
     keep_mask,
@@ -22,13 +30,28 @@ from xtrain.spec import (
 
 MODEL = ModelSpec("images", (3, 6, 6), (Flatten(), Linear(out_features=CLASSES)))
 AUGMENT = (RandomCrop(size=6, padding=2), RandomHorizontalFlip(p=0.5))
+EVERY = (
+    Resize(size=(9, 7)),
+    Resize(size=5, interpolation="nearest"),
+    CenterCrop(size=8),
+    RandomCrop(size=6, padding=1),
+    RandomHorizontalFlip(p=0.5),
+    RandomRotation(degrees=30, fill=(9, 99, 199)),
+    RandomRotation(degrees=(40, 50), interpolation="bilinear"),
+    ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
+    RandomErasing(p=0.5, value=7),
+    Cutout(size=3),
+)
+EVALUATION = (Resize(size=7), CenterCrop(size=4))
 
 
-@pytest.mark.parametrize("augment", [(), AUGMENT[:1], AUGMENT[1:], AUGMENT], ids=len)
+@pytest.mark.parametrize(
+    "augment",
+    [(), *((step,) for step in EVERY), AUGMENT, EVERY],
+    ids=lambda steps: "+".join(step.op for step in steps) if len(steps) < 9 else "every",
+)
 @pytest.mark.parametrize("batch_size", [1, 8, 50])
-def test_batches(
-    augment: tuple[RandomCrop | RandomHorizontalFlip, ...], batch_size: int, backend: Backend
-) -> None:
+def test_batches(augment: tuple[Augment, ...], batch_size: int, backend: Backend) -> None:
     plain = split(MODEL)
     data = Split(plain.images, plain.labels, plain.table, augment)
     dataset = backend.dataset(data)
@@ -45,17 +68,36 @@ def test_batches(
             np.testing.assert_array_equal(images[row], expected, err_msg=f"sample {sample}")
 
 
+def test_what_is_not_drawn_is_done_in_an_evaluation_too(backend: Backend) -> None:
+    plain = split(MODEL)
+    data = Split(plain.images, plain.labels, plain.table, EVALUATION)
+    dataset = backend.dataset(data)
+    for native, indices in zip(
+        dataset.batches(plan.eval_draws(23, 8)), plan.eval_draws(23, 8).batches, strict=True
+    ):
+        images, labels = dataset.read(native)
+        np.testing.assert_array_equal(labels, data.labels[indices])
+        expected = np.stack([_expected(data, int(sample), []) for sample in indices])
+        np.testing.assert_array_equal(images, expected)
+
+
 def _expected(data: Split, sample: int, words: list[NDArray[np.uint64]]) -> NDArray[np.float32]:
-    pixels = data.images[sample]
-    for step, drawn in zip(data.augment, words, strict=True):
+    """Crops and flips are written out; of the others each sample is one batch of the NumPy definition."""
+    pixels, waiting = data.images[sample], list(words)
+    for step in data.augment:
+        drawn = waiting.pop(0) if step.words else np.empty(0, dtype=np.uint64)
         if isinstance(step, RandomCrop):
-            pad, size = step.padding, step.size
-            padded = np.zeros((3, 6 + 2 * pad, 6 + 2 * pad), dtype=np.uint8)
-            padded[:, pad : pad + 6, pad : pad + 6] = pixels
-            top, left = (int(word) % (6 + 2 * pad - size + 1) for word in drawn)
+            pad, size, (height, width) = step.padding, step.size, pixels.shape[1:]
+            padded = np.zeros((3, height + 2 * pad, width + 2 * pad), dtype=np.uint8)
+            padded[:, pad : pad + height, pad : pad + width] = pixels
+            top = int(drawn[0]) % (height + 2 * pad - size + 1)
+            left = int(drawn[1]) % (width + 2 * pad - size + 1)
             pixels = padded[:, top : top + size, left : left + size]
-        elif int(drawn[0]) < step.p * 2**64:
-            pixels = pixels[:, :, ::-1]
+        elif isinstance(step, RandomHorizontalFlip):
+            pixels = pixels[:, :, ::-1] if int(drawn[0]) < step.p * 2**64 else pixels
+        else:
+            pixels = apply(step, np.ascontiguousarray(pixels)[None], drawn[None])[0]
+    assert not waiting
     normalised = [data.table[channel][plane] for channel, plane in enumerate(pixels)]
     return np.stack(normalised)
 

@@ -129,19 +129,19 @@ def test_a_layer_keeps_its_name_or_is_refused(name: str, backend: Backend) -> No
 
 def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
     class Unheard(Optimizer):
-        name = "unheard"
+        pass
 
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.optimizer(Unheard(), backend.model(MLP))  # type: ignore[arg-type]  # on purpose
+        backend.optimizer(Unheard(name="unheard"), backend.model(MLP))  # type: ignore[arg-type]  # on purpose
 
 
 def test_an_unknown_loss_is_refused(backend: Backend) -> None:
     class Unheard(Loss):
-        name = "unheard"
+        pass
 
     model = backend.model(MLP)
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.loop(model, Unheard(), backend.optimizer(SGD(), model))  # type: ignore[arg-type]  # on purpose
+        backend.loop(model, Unheard(name="unheard"), backend.optimizer(SGD(), model))  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("device", ["gpu:99", "ascend:99", "toaster", "cpu:1", "gpu:x", ""])

@@ -1,6 +1,6 @@
-"""Data sets by name, and the batches made from them. Importing this loads NumPy and nothing heavier."""
+"""Data sets by name, one's own data, and the batches made from them. Importing this loads nothing heavy."""
 
-from xtrain.data.base import Arrays, DatasetInfo
-from xtrain.data.registry import info, load, names
+from xtrain.data.base import Arrays, DatasetInfo, Section
+from xtrain.data.registry import OWN, info, load, names
 
-__all__ = ["Arrays", "DatasetInfo", "info", "load", "names"]
+__all__ = ["OWN", "Arrays", "DatasetInfo", "Section", "info", "load", "names"]

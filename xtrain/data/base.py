@@ -1,14 +1,52 @@
 """What a data set says of itself, and what loading it gives."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+_SOME = 256  # images that are looked at together
+
+
+class Section(Protocol):
+    """What of a recipe's `[data]` section says which data set is meant; see `xtrain.recipe.Data`."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set, or of the kind of one's own data."""
+
+    @property
+    def path(self) -> str | None:
+        """Where one's own data lies."""
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width that the images of a folder get; None: they have one size already."""
+
+    @property
+    def fit(self) -> str | None:
+        """How they get it: `resize` or `center_crop`."""
+
+    @property
+    def extra(self) -> bool | None:
+        """True for SVHN with its extra training images."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A section with a name and nothing else."""
+
+    name: str
+    path: str | None = None
+    image_size: int | None = None
+    fit: str | None = None
+    extra: bool | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What is known of a data set without loading it.
+    """What is known of a data set: of a published one without loading it, of one's own by looking at it.
 
     Args:
         name: what a recipe calls it.
@@ -49,3 +87,36 @@ class Arrays:
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+
+
+def measured(name: str, title: str, arrays: Arrays, class_names: tuple[str, ...]) -> DatasetInfo:
+    """What arrays say of themselves."""
+    channels, height, width = arrays.train_images.shape[1:]
+    mean, std = statistics(arrays.train_images)
+    return DatasetInfo(
+        name=name,
+        title=title,
+        input_shape=(channels, height, width),
+        train=len(arrays.train_labels),
+        test=len(arrays.test_labels),
+        mean=mean,
+        std=std,
+        class_names=class_names,
+    )
+
+
+def statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of images [N, C, H, W], pixel values scaled to [0, 1].
+
+    Rounded to four places, as published figures are. Pixels and their squares are added up as integers, so
+    that the result hangs on no order.
+    """
+    count = images.size // images.shape[1]
+    sums = np.zeros((2, images.shape[1]), dtype=np.int64)
+    for start in range(0, len(images), _SOME):
+        pixels = images[start : start + _SOME].astype(np.uint32)
+        sums[0] += pixels.sum(axis=(0, 2, 3), dtype=np.int64)
+        sums[1] += np.square(pixels, out=pixels).sum(axis=(0, 2, 3), dtype=np.int64)
+    mean = sums[0] / count
+    std = np.sqrt(np.maximum(sums[1] / count - mean**2, 0))
+    return tuple(np.round(mean / 255, 4).tolist()), tuple(np.round(std / 255, 4).tolist())

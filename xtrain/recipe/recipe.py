@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import Field
 
 from xtrain import data, models
-from xtrain.recipe.data import Data, Normalize
+from xtrain.recipe.data import AbsolutePath, Data, Normalize
 from xtrain.recipe.loop import Loop
 from xtrain.schedules import Clock, Constant, Plateau, Schedule
 from xtrain.spec import CrossEntropy, LossSpec, ModelSpec, OptimizerSpec
@@ -25,7 +25,7 @@ class Recipe:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: Data
     model: models.AnyModel
-    init_from: str | None = None
+    init_from: AbsolutePath = None
     loss: LossSpec = CrossEntropy()
     optimizer: OptimizerSpec
     schedule: Schedule = Constant()

@@ -1,0 +1,180 @@
+"""One's own images: a directory with `train/CLASS/*` and `test/CLASS/*` (or `val`) of PNG and JPEG files.
+
+Classes are the names of the folders, in alphabetical order. Images are read in the order of their names, as
+torchvision's ImageFolder does, and become RGB, also grey and transparent ones. They are decoded once; after
+that the arrays come from the user's cache directory, until a file changes.
+
+`data.image_size` gives all images that height and width. With `data.fit = "resize"` the whole image is scaled
+to it, whatever its proportions; with `"center_crop"` its smaller side is, and the middle of the larger one is
+cut out. Pillow does both, as under torchvision.transforms.Resize and CenterCrop.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.data import cache
+from xtrain.data.base import Arrays, DatasetInfo, Section, measured
+from xtrain.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_READ = (".png", ".jpg", ".jpeg")
+_NOT_READ = (".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".avif", ".heic")
+_SHOWN = 5  # of the broken files
+_LARGEST = 1 << 26  # pixels; more is no training image, and would be gigabytes when it is decoded
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of both splits, by class."""
+
+    class_names: tuple[str, ...]
+    train: tuple[tuple[Path, int], ...]
+    test: tuple[tuple[Path, int], ...]
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [path for path, _ in (*self.train, *self.test)]
+
+
+def describe(section: Section) -> DatasetInfo:
+    """What the images say of themselves; kept until a file changes."""
+    where = _place(section)
+    folder = scan(where)
+
+    def measure() -> DatasetInfo:
+        arrays = _arrays(folder, section)
+        return measured(section.name, f"images of {where.name}", arrays, folder.class_names)
+
+    return cache.info(_key(folder, section), measure)
+
+
+def read(section: Section, data_dir: Path | None) -> Arrays:
+    """Read both splits of `section.path`; `data_dir` is not looked at."""
+    return _arrays(scan(_place(section)), section)
+
+
+def scan(where: Path) -> Folder:
+    """The files of a folder, or `DataError` where it is not laid out as it should be."""
+    train, test = where / "train", where / ("test" if (where / "test").is_dir() else "val")
+    for split in (train, test):
+        if not split.is_dir():
+            remedy = "wanted are DIR/train/CLASS/*.png (or .jpg) and DIR/test/CLASS/* (or DIR/val/CLASS/*)"
+            raise DataError(f"there is no directory {split.name}", where=where, remedy=remedy)
+    class_names = tuple(_folders(train))
+    if not class_names:
+        raise DataError("has no folder for any class", where=train)
+    for name in _folders(test):
+        if name not in class_names:
+            raise DataError(f"has class {name!r}, which {train} has not", where=test)
+    found = [
+        tuple((path, label) for label, name in enumerate(class_names) for path in _images(split / name))
+        for split in (train, test)
+    ]
+    for name in class_names:
+        if not any(path.parent.name == name for path, _ in found[0]):
+            raise DataError("has no .png, .jpg or .jpeg file", where=train / name)
+    if not found[1]:
+        raise DataError("has no .png, .jpg or .jpeg file in any class", where=test)
+    return Folder(class_names, *found)
+
+
+def _place(section: Section) -> Path:
+    if section.path is None:
+        raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
+    where = Path(section.path)
+    if not where.is_dir():
+        raise DataError("there is no such directory", where=where)
+    return where
+
+
+def _folders(where: Path) -> list[str]:
+    return sorted(path.name for path in where.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(where: Path) -> list[Path]:
+    """Image files by name; what is no image is passed over, an image of another format is an error."""
+    files = sorted(where.iterdir()) if where.is_dir() else []
+    for path in files:
+        if path.suffix.lower() in _NOT_READ:
+            raise DataError(f"only PNG and JPEG are read, not {path.suffix}", where=path)
+    return [path for path in files if path.suffix.lower() in _READ and not path.name.startswith(".")]
+
+
+def _key(folder: Folder, section: Section) -> str:
+    import PIL  # noqa: PLC0415 - only for image folders
+
+    return cache.key(folder.files, section.name, section.image_size, section.fit, PIL.__version__)
+
+
+def _arrays(folder: Folder, section: Section) -> Arrays:
+    return cache.arrays(_key(folder, section), lambda: _decoded(folder, section))
+
+
+def _decoded(folder: Folder, section: Section) -> Arrays:
+    """Every image; `DataError` names the first of those that can't be read."""
+    with ThreadPoolExecutor() as threads:  # Pillow lets other threads run while it decodes
+        results = list(threads.map(partial(_attempt, section=section), folder.files))
+    broken = [
+        f"{path}: {result}"
+        for path, result in zip(folder.files, results, strict=True)
+        if isinstance(result, str)
+    ]
+    if broken:
+        shown = [*broken[:_SHOWN], *([f"and {len(broken) - _SHOWN} more"] if len(broken) > _SHOWN else [])]
+        problem = f"{len(broken)} of {len(results)} images can't be read:\n    " + "\n    ".join(shown)
+        raise DataError(problem, where=section.path, remedy="repair or delete them")
+    images = [result for result in results if not isinstance(result, str)]
+    _same_size(images, folder.files)
+    split = len(folder.train)
+    train, test = (np.stack(part).transpose(0, 3, 1, 2).copy() for part in (images[:split], images[split:]))
+    labels = [np.array([label for _, label in part], dtype=np.int64) for part in (folder.train, folder.test)]
+    return Arrays(train, labels[0], test, labels[1])
+
+
+def _same_size(images: Sequence[NDArray[np.uint8]], files: Sequence[Path]) -> None:
+    for path, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape:
+            (height, width), (first_height, first_width) = image.shape[:2], images[0].shape[:2]
+            problem = f"is {width}x{height}, but {files[0]} is {first_width}x{first_height}"
+            raise DataError(problem, where=path, remedy="data.image_size gives all images one size")
+
+
+def _attempt(path: Path, section: Section) -> NDArray[np.uint8] | str:
+    """An image as uint8 [H, W, 3], or why there is none."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only for image folders
+
+    try:
+        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > _LARGEST:
+                return f"has {image.width}x{image.height} pixels: a decompression bomb?"
+            return np.asarray(_fitted(image.convert("RGB"), section.image_size, section.fit))
+    except UnidentifiedImageError:
+        return "is neither PNG nor JPEG"
+    except Exception as error:  # noqa: BLE001 - whatever a decoder says of it, the file is named
+        return str(error) or type(error).__name__
+
+
+def _fitted(image: "Image.Image", size: int | None, fit: str | None) -> "Image.Image":
+    from PIL import Image  # noqa: PLC0415 - only for image folders
+
+    if size is None:
+        return image
+    if fit != "center_crop":
+        return image.resize((size, size), Image.Resampling.BILINEAR)
+    shorter, longer = min(image.size), max(image.size)
+    # As torchvision rounds: the larger side down, the place of the cut to the nearest, halves to even.
+    scaled = int(size * longer / shorter)
+    width, height = (size, scaled) if image.width <= image.height else (scaled, size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + size, top + size))

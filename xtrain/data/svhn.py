@@ -1,0 +1,89 @@
+"""SVHN: 99,289 colour images of house numbers' digits, cropped to 32x32 (Y. Netzer et al., 2011).
+
+There are 531,131 easier ones more, which `data.extra` adds to the training images. In the files a 0 has the
+label 10, as MATLAB counts from 1; files where that was changed to 0 already are read as well.
+
+Mean and standard deviation are the ones in general use, of the training images without the extra ones.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.data.base import Arrays, DatasetInfo, Section
+from xtrain.data.files import Source, locate
+from xtrain.errors import DataError
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+INFO = DatasetInfo(
+    name="svhn",
+    title="SVHN, cropped digits",
+    input_shape=(3, 32, 32),
+    train=73_257,
+    test=26_032,
+    mean=(0.4377, 0.4438, 0.4728),
+    std=(0.1980, 0.2010, 0.1970),
+    class_names=tuple("0123456789"),
+)
+EXTRA = 531_131
+TRAIN_FILE, TEST_FILE, EXTRA_FILE = (f"{split}_32x32.mat" for split in ("train", "test", "extra"))
+SOURCE = Source(
+    folder="svhn",
+    files={
+        TRAIN_FILE: "e26dedcc434d2e4c54c9b2d4a06d8373",
+        TEST_FILE: "eb5a983be6a315427106f1b164d9cef3",
+        EXTRA_FILE: "a93ce644f1a588dc4d68dda5feec44a7",
+    },
+    mirrors=("http://ufldl.stanford.edu/housenumbers/",),
+)
+
+
+def describe(section: Section) -> DatasetInfo:
+    """What is known of it, with or without the extra training images."""
+    return replace(INFO, train=INFO.train + EXTRA) if section.extra else INFO
+
+
+def read(section: Section, data_dir: Path | None) -> Arrays:
+    """Read SVHN; see `xtrain.data.load`. The extra images follow the other training images."""
+    wanted = [name for name in SOURCE.files if section.extra or name != EXTRA_FILE]
+    paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
+    train = read_mat(paths[TRAIN_FILE])
+    if section.extra:
+        (images, labels), (more_images, more_labels) = train, read_mat(paths[EXTRA_FILE])
+        train = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
+    return Arrays(*train, *read_mat(paths[TEST_FILE]))
+
+
+def read_mat(path: Path) -> Pair:
+    """Images uint8 [N, 3, 32, 32] and labels int64 [N] of one file, or `DataError`.
+
+    Only for files whose hash was checked: scipy's compiled reader can crash on a file with changed bytes.
+    """
+    from scipy import io  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, and seldom needed
+
+    try:
+        content = io.loadmat(path, variable_names=["X", "y"])
+    except Exception as error:
+        raise DataError(f"is not a MATLAB file: {error or type(error).__name__}", where=path) from error
+    pixels, labels = content.get("X"), content.get("y")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[:-1] != (32, 32, 3):
+        raise DataError("has no 'X' of [32, 32, 3, N] bytes", where=path)
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "uif" or labels.size != labels.shape[0]:
+        raise DataError("has no 'y' of [N, 1] numbers", where=path)
+    if len(labels) != pixels.shape[3]:
+        raise DataError(f"has {len(labels):,} labels for {pixels.shape[3]:,} images", where=path)
+    images = np.ascontiguousarray(pixels.transpose(3, 2, 0, 1))
+    return images, _classes(labels.reshape(-1), path)
+
+
+def _classes(labels: NDArray[np.generic], path: Path) -> NDArray[np.int64]:
+    """Labels 0 to 9 of 1 to 10, or of 0 to 9."""
+    classes = labels.astype(np.int64)
+    if (classes != labels).any() or not np.isin(classes, np.arange(11)).all():
+        raise DataError("has a label that is not one of 0 to 10", where=path)
+    if np.isin([0, 10], classes).all():
+        raise DataError("has labels 0 and 10, which both stand for the digit 0", where=path)
+    return classes % 10
