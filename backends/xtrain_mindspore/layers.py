@@ -1,16 +1,19 @@
 """The lowering table: one function for each layer of the vocabulary."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
+from mindspore.ops import operations as P
 
 from xtrain.errors import UnsupportedError
 from xtrain.spec import ModelSpec, Node
 from xtrain.spec import layers as spec
 from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
+from xtrain_mindspore.recurrent import last, lstm, rows
 
 _UNDRAWN = {"weight_init": "zeros", "bias_init": "zeros"}  # no weights are drawn, they come by load
 _CANONICAL = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
@@ -62,13 +65,18 @@ def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> nn.Cell:
 
 
 def flatten(node: Node, layer: spec.Flatten) -> nn.Cell:
-    """nn.Flatten."""
-    return nn.Flatten()
+    """P.Flatten; nn.Flatten takes longer to compile."""
+    return Flatten()
 
 
 def dropout(node: Node, layer: spec.Dropout) -> nn.Cell:
     """Dropout whose mask comes from the plan."""
-    return Dropout(layer.p)
+    return Dropout(layer.p, math.prod(node.input_shape))
+
+
+def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Cell:
+    """nn.LogSoftmax."""
+    return nn.LogSoftmax(1)
 
 
 def residual(node: Node, layer: spec.Residual) -> nn.Cell:
@@ -86,6 +94,10 @@ TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Cell]] = {
     spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
     spec.Flatten: flatten,
     spec.Dropout: dropout,
+    spec.LogSoftmax: log_softmax,
+    spec.Rows: rows,
+    spec.LSTM: lstm,
+    spec.Last: last,
     spec.Residual: residual,
 }
 
@@ -107,6 +119,7 @@ class Chain(nn.Cell):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
         self._chain = tuple(attach(self, node, prefix="") for node in model.nodes)
+        self._unstack = P.Unstack(0, 1 + len(model.dropouts))
         cells = dict(self.cells_and_names())
         for place, path in enumerate(model.dropouts):
             cells[path].place = place
@@ -116,7 +129,7 @@ class Chain(nn.Cell):
 
     def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` uint32 [1 + dropouts] is what dropout masks come from in training."""
-        return run(self._chain, x, noise)
+        return run(self._chain, x, None if noise is None else self._unstack(noise))
 
 
 class Residual(nn.Cell):
@@ -128,9 +141,21 @@ class Residual(nn.Cell):
         self._body = tuple(attach(self, part, prefix) for part in node.body)
         self._shortcut = tuple(attach(self, part, prefix) for part in node.shortcut)
 
-    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def construct(self, x: Tensor, noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """Outputs of the body's shape."""
         return run(self._body, x, noise) + run(self._shortcut, x, noise)
+
+
+class Flatten(nn.Cell):
+    """One vector for each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._flatten = P.Flatten()
+
+    def construct(self, x: Tensor) -> Tensor:
+        """[B, ...] to [B, N]."""
+        return self._flatten(x)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -148,39 +173,43 @@ class Dropout(nn.Cell):
 
     place: int  # among the model's dropout layers, set by the chain
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, size: int) -> None:
         super().__init__()
-        self.p = p
-        self._threshold = word(threshold(p))
+        self.p, self._size = p, size
+        self._row, self._threshold, self._scale = _word(size), _word(threshold(p)), 1 / (1 - p)
+        self._range, self._cast, self._reshape = P.Range(), P.Cast(), P.Reshape()
+        self._at_least = P.GreaterEqual()
 
-    def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def construct(self, x: Tensor, noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """In evaluation mode, or without noise, the identity."""
         if not self.training or noise is None:
             return x
-        first = noise[0] * word(x.size // x.shape[0])
-        elements = ops.arange(x.size).astype(ms.uint32) + first
-        hashed = mix(mix(elements) ^ noise[1 + self.place])
-        kept = _shift(hashed, 8) >= self._threshold
-        return x * (kept.reshape(x.shape).astype(x.dtype) * (1 / (1 - self.p)))
+        first = _times(noise[0], self._row)
+        elements = self._cast(self._range(0, x.shape[0] * self._size, 1), ms.uint32)
+        hashed = mix(_xor(mix(_plus(elements, first)), noise[1 + self.place]))
+        kept = self._reshape(self._at_least(_right(hashed, _TOP), self._threshold), x.shape)
+        return x * (self._cast(kept, x.dtype) * self._scale)
 
 
 def mix(x: Tensor) -> Tensor:
     """`xtrain.spec.dropout.mix` on uint32 [N]."""
-    x = x ^ _shift(x, SHIFTS[0])
-    x = x * word(MULTIPLIERS[0])
-    x = x ^ _shift(x, SHIFTS[1])
-    x = x * word(MULTIPLIERS[1])
-    return x ^ _shift(x, SHIFTS[2])
+    x = _xor(x, _right(x, _SHIFT0))
+    x = _times(x, _MULTIPLIER0)
+    x = _xor(x, _right(x, _SHIFT1))
+    x = _times(x, _MULTIPLIER1)
+    return _xor(x, _right(x, _SHIFT2))
 
 
-def _shift(x: Tensor, bits: int) -> Tensor:
-    """x >> bits, an operator that a graph does not have."""
-    return ops.bitwise_right_shift(x, word(bits))
-
-
-def word(value: int) -> Tensor:
+def _word(value: int) -> Tensor:
     """A uint32 scalar; a plain number would make MindSpore compute in another type."""
     return Tensor(value, ms.uint32)
+
+
+# Not x ^ y: an operator on tensors is a table of cases, which every graph compiles again.
+_plus, _times, _xor, _right = P.Add(), P.Mul(), P.BitwiseXor(), P.RightShift()
+_SHIFT0, _SHIFT1, _SHIFT2 = map(_word, SHIFTS)
+_MULTIPLIER0, _MULTIPLIER1 = map(_word, MULTIPLIERS)
+_TOP = _word(8)  # a threshold has 24 bits
 
 
 def noise_tensor(keys: Sequence[int], first_row: int) -> Tensor:
@@ -211,7 +240,7 @@ def _add(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
     parent.insert_child_to_cell(name, cell)
 
 
-def run(layers: Sequence[tuple[nn.Cell, bool]], x: Tensor, noise: Tensor | None) -> Tensor:
+def run(layers: Sequence[tuple[nn.Cell, bool]], x: Tensor, noise: tuple[Tensor, ...] | None) -> Tensor:
     """Pass x through the layers; those that draw get the noise as well."""
     for layer, draws in layers:
         x = layer(x, noise) if draws else layer(x)

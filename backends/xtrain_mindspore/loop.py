@@ -7,14 +7,14 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor, nn, ops
 from mindspore.ops import operations as P
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain.spec import MSE, LossSpec, Metrics, State, StepInput
+from xtrain_mindspore import losses
 from xtrain_mindspore.dataset import Batch
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.optimizer import MindSporeOptimizer
 
-Handle = list[tuple[Tensor, Tensor, int]]
-"""Of each batch: sum of losses, correct predictions, samples; still on the device."""
+Handle = list[tuple[Tensor, Tensor, int, float]]
+"""Of each batch: sum of losses, correct predictions, both on the device; samples, sum of their weights."""
 
 
 class MindSporeLoop:
@@ -22,43 +22,48 @@ class MindSporeLoop:
 
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._evaluate = Forward(model.native, _lower(loss))
+        self._evaluate, self._mean = Forward(model.native, losses.lower(loss)), loss.reduction == "mean"
         self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
         self._train = Train(self._backward, optimizer.native)
+        by_class = None if isinstance(loss, MSE) else loss.class_weights
+        self._by_class = None if by_class is None else np.array(by_class)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """One update from the mean loss over all samples of all batches."""
+        """One update from the loss over all samples of all batches together."""
         self._model.mode(training=True)
         if len(batches) > 1:
             return self._accumulate(batches, step)
         images, labels = batches[0]
+        weight = self._weight(labels)
         noise, rates = self._model.noise(step), self._optimizer.advance(step)
-        loss, correct = self._train(images, labels, _share(len(labels)), noise, rates)
-        return [(loss, correct, len(labels))]
+        loss, correct = self._train(images, labels, self._share(weight), noise, rates)
+        return [(loss, correct, len(labels), weight)]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
         images, labels = batch
         self._model.mode(training=False)
         _, loss, correct = self._evaluate(images, labels)
-        return [(loss, correct, len(labels))]
+        return [(loss, correct, len(labels), self._weight(labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
         return [
             Metrics(
-                sum(float(loss.asnumpy()) for loss, _, _ in handle),
-                sum(int(correct.asnumpy()) for _, correct, _ in handle),
-                sum(count for _, _, count in handle),
+                sum(float(loss.asnumpy()) for loss, *_ in handle),
+                sum(int(correct.asnumpy()) for _, correct, *_ in handle),
+                sum(count for _, _, count, _ in handle),
+                sum(weight for *_, weight in handle),
             )
             for handle in handles
         ]
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
-        """Gradient of the mean loss by each parameter."""
+        """Gradient of the batch's loss by each parameter."""
         self._model.mode(training=True)
         images, labels = batch
-        _, _, gradients = self._backward(images, labels, _share(len(labels)), self._model.noise(step))
+        share = self._share(self._weight(labels))
+        _, _, gradients = self._backward(images, labels, share, self._model.noise(step))
         return {
             name: gradient.asnumpy().copy()
             for name, gradient in zip(self._model.spec.trainable, gradients, strict=True)
@@ -66,18 +71,27 @@ class MindSporeLoop:
 
     def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """Two graphs instead of one: a gradient for each batch, then the update from their sum."""
-        share = _share(sum(len(labels) for _, labels in batches))
+        weights = [self._weight(labels) for _, labels in batches]
+        share = self._share(sum(weights))
         handle: Handle = []
         sums: list[Tensor] = []
         first_row = 0
-        for images, labels in batches:
+        for (images, labels), weight in zip(batches, weights, strict=True):
             noise = self._model.noise(step, first_row)
             loss, correct, gradients = self._backward(images, labels, share, noise)
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
-            handle.append((loss, correct, len(labels)))
+            handle.append((loss, correct, len(labels), weight))
             first_row += len(labels)
         self._optimizer.apply(sums, step)
         return handle
+
+    def _weight(self, labels: Tensor) -> float:
+        """Sum of the samples' weights: what the mean divides by. Labels lie in NumPy's memory."""
+        return float(len(labels) if self._by_class is None else self._by_class[labels.asnumpy()].sum())
+
+    def _share(self, weight: float) -> Tensor:
+        """Of one sample in the loss: a tensor, where a number would compile the graph anew."""
+        return Tensor(np.array(1 / weight if self._mean else 1.0, dtype=np.float32))
 
 
 class Forward(nn.Cell):
@@ -86,7 +100,8 @@ class Forward(nn.Cell):
     def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self._network, self._loss = network, loss
-        self._argmax = P.Argmax(output_type=ms.int32)
+        self._argmax, self._equal = P.Argmax(output_type=ms.int32), P.Equal()
+        self._cast, self._sum = P.Cast(), P.ReduceSum()
 
     def construct(
         self, images: Tensor, labels: Tensor, share: float | Tensor = 1.0, noise: Tensor | None = None
@@ -94,7 +109,7 @@ class Forward(nn.Cell):
         """`share` of the sum of the losses, what the gradient is of; that sum; correct predictions."""
         logits = self._network(images, noise)
         loss = self._loss(logits, labels)
-        correct = (self._argmax(logits) == labels).astype(ms.int32).sum()
+        correct = self._sum(self._cast(self._equal(self._argmax(logits), labels), ms.int32))
         return loss * share, loss, correct
 
 
@@ -127,29 +142,3 @@ class Train(nn.Cell):
         loss, correct, gradients = self._backward(images, labels, share, noise)
         self._update(rates, *gradients)
         return loss, correct
-
-
-class CrossEntropySum(nn.Cell):
-    """Logits [B, K] and labels [B] to the sum of the losses."""
-
-    def __init__(self) -> None:
-        super().__init__(auto_prefix=False)
-        self._one_hot, self._cross_entropy = P.OneHot(), P.SoftmaxCrossEntropyWithLogits()
-
-    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """A scalar."""
-        targets = self._one_hot(labels, logits.shape[1], Tensor(1.0, ms.float32), Tensor(0.0, ms.float32))
-        losses, _ = self._cross_entropy(logits, targets)
-        return losses.sum()
-
-
-def _share(samples: int) -> Tensor:
-    """Of one sample in the mean: a tensor, where a number would compile the graph anew."""
-    return Tensor(np.array(1 / samples, dtype=np.float32))
-
-
-def _lower(loss: LossSpec) -> nn.Cell:
-    match loss:
-        case CrossEntropy():
-            return CrossEntropySum()
-    raise UnsupportedError(f"backend mindspore has no loss {loss!r}")

@@ -27,7 +27,7 @@ def _fake(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("XTRAIN_BACKEND", raising=False)
     for name in FRAMEWORKS:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(curves, "draw", lambda run: None)
+    monkeypatch.setattr(curves, "draw", lambda runs, path: None)
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ PLACES = {
         r"there is no such recipe\n.*did you mean 'digits_mlp'\? allowed: cifar",
     ),
     "a misspelt name": ("mnist_mpl", r"there is no such recipe\n.*did you mean 'mnist_mlp'"),
-    "nothing near": ("zzz", "a shipped recipe: allowed: cifar10_lenet"),
+    "nothing near": ("zzz", "a shipped recipe: allowed: cifar100_vgg16, cifar10_lenet"),
     "a directory": (".", "is a directory, not a recipe"),
     "below a file": ("file/x.toml", "there is no such recipe"),
     "a name too long": ("x" * 5000, "there is no such recipe"),

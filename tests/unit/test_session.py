@@ -28,7 +28,7 @@ CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3)
 def _fake(tmp_path_factory, monkeypatch):
     monkeypatch.syspath_prepend(install_fake(tmp_path_factory.mktemp("plugin")))
     monkeypatch.setattr(data, "load", lambda name, data_dir: arrays())
-    monkeypatch.setattr(curves, "draw", lambda run: None)  # a second of matplotlib; tests/cli has it drawn
+    monkeypatch.setattr(curves, "draw", lambda runs, path: None)  # tests/cli has it drawn
 
 
 class At(Recorder):
