@@ -91,7 +91,8 @@ class MindSporeLoop:
 
     def _share(self, weight: float) -> Tensor:
         """Of one sample in the loss: a tensor, where a number would compile the graph anew."""
-        return Tensor(np.array(1 / weight if self._mean else 1.0, dtype=np.float32))
+        mean = 1 / weight if weight else np.nan  # where no sample weighs anything there is no mean
+        return Tensor(np.array(mean if self._mean else 1.0, dtype=np.float32))
 
 
 class Forward(nn.Cell):

@@ -57,7 +57,7 @@ class NumpyLoop:
             ways_back.append((backward, gradient))
             loss_sum, weight_sum = loss_sum + loss, weight_sum + weight
             correct, count = correct + _correct(logits, labels), count + len(labels)
-        share = 1 / weight_sum if self._mean else 1.0
+        share = _share(weight_sum) if self._mean else 1.0
         sums: State = {name: np.zeros_like(self._model.tensors[name]) for name in self._model.spec.trainable}
         for backward, gradient in ways_back:
             gradients: State = {}
@@ -65,6 +65,11 @@ class NumpyLoop:
             for name in sums:
                 sums[name] += gradients[name]
         return Metrics(loss_sum, correct, count, weight_sum), sums
+
+
+def _share(weight: float) -> float:
+    """Of a sample in the mean; where no sample weighs anything there is no mean."""
+    return 1 / weight if weight else np.nan
 
 
 def _correct(logits: Array, labels: Array) -> int:

@@ -28,7 +28,6 @@ Counts = Annotated[tuple[Count, ...], Strict(False)]
 Floats = Annotated[tuple[float, ...], Strict(False)]
 
 
-
 def _interval(every: int | str) -> int | str:
     if (every >= 1) if isinstance(every, int) else re.fullmatch(r"[1-9]\d* epochs?", every):
         return every

@@ -21,7 +21,7 @@ class Split:
         images: uint8 [N, channels, height, width].
         labels: int64 [N].
         table: float32 [channels, 256], the normalised value of each pixel value.
-        augment: what is done to the pixels of a training batch, in order.
+        augment: what is done to the pixels of a batch, in order.
 
     """
 
@@ -37,7 +37,7 @@ class Draws:
 
     Args:
         batches: the samples of each batch, int64 [batch].
-        augment: for each augmentation, uint64 [N, k]: row i belongs to sample i, whatever its batch.
+        augment: for each augmentation that draws, uint64 [N, k]: row i belongs to sample i, whatever its batch.
 
     """
 
