@@ -47,15 +47,55 @@ adam = table(
     eps=positive,
     weight_decay=non_negative,
 )
-constant = st.just({"name": "constant"})
-multistep = table(
-    {"name": st.just("multistep"), "milestones": st.lists(st.integers(1, 300), max_size=4)}, gamma=positive
+adamw = adam.map(lambda values: {**values, "name": "adamw"})
+rmsprop = table(
+    {"name": st.just("rmsprop")}, alpha=fractions, eps=positive, momentum=non_negative, centered=st.booleans()
+)
+adagrad = table({"name": st.just("adagrad")}, lr_decay=non_negative, eps=positive)
+shared = table(
+    {},
+    decay_exclude=st.lists(st.sampled_from(["bias", "norm"]), unique=True),
+    l1=non_negative,
+    l2=non_negative,
+    clip_value=positive,
+    clip_norm=positive,
+    ema=fractions,
+)
+optimizers = st.builds(
+    lambda own, common: {**common, **own}, sgd | nesterov | adam | adamw | rmsprop | adagrad, shared
+)
+
+warmup = table(
+    {"length": st.integers(1, 1000) | st.just("2 epochs")},
+    kind=st.sampled_from(["linear", "exponential"]),
+    start=st.floats(0, 1, exclude_min=True),
+)
+_by = {"by": st.sampled_from(["epoch", "step"]), "warmup": warmup}
+milestones = st.lists(st.integers(1, 300), max_size=4)
+schedules = st.one_of(
+    table({"name": st.just("constant")}, **_by),
+    table({"name": st.just("multistep"), "milestones": milestones}, gamma=positive, **_by),
+    table({"name": st.just("step"), "step_size": counts}, gamma=positive, **_by),
+    table({"name": st.just("exponential"), "gamma": positive}, **_by),
+    table({"name": st.just("cosine")}, period=counts, min_lr=non_negative, **_by),
+    table({"name": st.just("one_cycle"), "cycle_momentum": st.just(False)}, pct_start=st.floats(0.01, 0.99)),
+    table({"name": st.just("plateau")}, patience=st.integers(0, 9), factor=st.floats(0.01, 0.99)),
+)
+losses = table(
+    {"name": st.just("cross_entropy")},
+    reduction=st.sampled_from(["mean", "sum"]),
+    label_smoothing=st.floats(0, 1),
+) | table({"name": st.just("mse")}, reduction=st.sampled_from(["mean", "sum"]))
+stopping = table(
+    {}, patience=counts, min_delta=non_negative, restore_best=st.booleans(), monitor=st.just("train_loss")
 )
 flip = table({"op": st.just("random_horizontal_flip")}, p=st.floats(0, 1))
 loops = table(
     {"epochs": st.integers(1, 10**6)},
     log_every=st.integers(1, 10**6),
     checkpoint_every=st.integers(1, 10**6) | st.sampled_from(["1 epoch", "1 epochs", "12 epochs"]),
+    accumulate=counts,
+    keep_last=counts,
 )
 
 IMAGE_LAYERS = st.one_of(
@@ -139,13 +179,14 @@ def recipe_values(draw):
         "name": st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True),
         "data": data,
         "model": model_tables(classes),
-        "optimizer": sgd | nesterov | adam,
+        "optimizer": optimizers,
         "loop": loops,
     }
     optional = {
         "seed": st.integers(0, 2**63 - 1),
-        "loss": st.just({"name": "cross_entropy"}),
-        "schedule": constant | multistep,
+        "loss": losses,
+        "schedule": schedules,
+        "stopping": stopping,
     }
     return draw(table(required, **optional))
 
