@@ -82,10 +82,15 @@ def _conclude(console: Console, outcome: Outcome) -> int:
 
 
 def final_line(run: Run) -> str:
-    """Accuracy, loss, time, where the run lies."""
-    last = run.epochs[-1]
+    """Accuracy, loss, time, where the run lies; of the best epoch where its weights were taken back."""
+    ended, which = run.epochs[-1], ""
+    stopping = run.recipe.stopping
+    if stopping and stopping.restore_best:
+        best = run.checkpoint("best").name
+        ended = next(record for record in run.epochs if f"step-{record['step']}" == best)
+        which = f"epoch {ended['epoch']}, the best: "
     seconds = sum(session.get("seconds", 0.0) for session in run.sessions)
     return (
-        f"test accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, "
+        f"{which}test accuracy {ended['test_accuracy']:.4f}, loss {ended['test_loss']:.4f}, "
         f"{seconds:.1f} s, in {run.path}"
     )

@@ -37,7 +37,7 @@ class Draws:
 
     Args:
         batches: the samples of each batch, int64 [batch].
-        augment: for each augmentation that draws, uint64 [N, k]: row i belongs to sample i, whatever its batch.
+        augment: for each augmentation that draws, uint64 [N, k]: row i belongs to sample i.
 
     """
 
