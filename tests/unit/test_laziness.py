@@ -1,9 +1,9 @@
 """Nothing heavy is loaded before it is needed: each claim in a fresh interpreter, by its sys.modules."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -64,10 +64,14 @@ def test_the_test_would_see_a_framework():
 
 
 def test_help_answers_in_half_a_second():
+    """Of a processor's time: on a machine that is busy otherwise the clock says nothing."""
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         done = subprocess.run([sys.executable, "-m", "xtrain", "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - started)
+        after = os.times()
+        seconds.append(
+            after.children_user - before.children_user + after.children_system - before.children_system
+        )
         assert b"Train a recipe" in done.stdout
     assert min(seconds) < 0.5
