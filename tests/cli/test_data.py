@@ -71,7 +71,7 @@ def test_ones_own_data(call, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["data", "digit"], "there is no such recipe"),
+        (["data", "digit"], "did you mean 'digits'"),
         (["data", "digits", "--set", "data.augment=[{op = 'crop'}]"], "data.augment[0].op = 'crop'"),
         (["data", "digits", "--out", "nowhere/x.png"], "nowhere/x.png: can't be written"),
     ],

@@ -1,5 +1,6 @@
 """`xtrain data`: the images of a data set, in figures and in a picture."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from xtrain.cli.options import overrides, read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.data.base import statistics
 from xtrain.data.batches import augmented
-from xtrain.errors import UsageError
-from xtrain.recipe import Recipe, parse
+from xtrain.errors import UsageError, suggest
+from xtrain.recipe import Recipe, parse, shipped
 from xtrain.session import splits
 from xtrain.spec import Draws, Split
 
@@ -47,6 +48,9 @@ def command(
 
 def _recipe(dataset: str, settings: tuple[str, ...], seed: int | None) -> Recipe:
     """The recipe named, or one about nothing but a published data set."""
+    known = [*data.names(), *shipped()]
+    if dataset not in known and not os.path.exists(dataset):
+        raise UsageError("there is no such data set or recipe", where=dataset, remedy=suggest(dataset, known))
     if dataset not in data.names():
         return read_recipe(dataset, settings, seed)
     values: dict[str, Any] = {
