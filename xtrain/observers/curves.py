@@ -42,7 +42,8 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     for axes, title in ((losses, "loss"), (accuracies, "accuracy")):
         axes.set(xlabel="step", title=title)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if axes.get_legend_handles_labels()[0]:  # none before the first epoch ends
+            axes.legend(fontsize="small")
     figure.suptitle(" and ".join(titles) if len(runs) <= 2 else f"{len(runs)} runs")
     figure.savefig(path, dpi=110)
 
