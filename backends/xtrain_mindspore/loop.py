@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import ParameterTuple, Tensor, nn, ops
 from mindspore.ops import operations as P
 
-from xtrain.spec import MSE, LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput
 from xtrain_mindspore import losses
 from xtrain_mindspore.dataset import Batch
 from xtrain_mindspore.model import MindSporeModel
@@ -25,7 +25,7 @@ class MindSporeLoop:
         self._evaluate, self._mean = Forward(model.native, losses.lower(loss)), loss.reduction == "mean"
         self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
         self._train = Train(self._backward, optimizer.native)
-        by_class = None if isinstance(loss, MSE) else loss.class_weights
+        by_class = loss.class_weights
         self._by_class = None if by_class is None else np.array(by_class)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:

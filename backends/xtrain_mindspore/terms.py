@@ -67,7 +67,7 @@ LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
 
 
 def _loss(loss: LossSpec) -> str:
-    by_class = None if isinstance(loss, MSE) else loss.class_weights
+    by_class = loss.class_weights
     weights = f" * {list(by_class)}" if by_class else ""
     match loss:
         case CrossEntropy():

@@ -23,7 +23,7 @@ class PaddleLoop:
     def __init__(self, model: PaddleModel, loss: LossSpec, optimizer: PaddleOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
         self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
-        by_class = None if isinstance(loss, MSE) else loss.class_weights
+        by_class = loss.class_weights
         self._by_class = None if by_class is None else paddle.to_tensor(by_class, "float32", model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:

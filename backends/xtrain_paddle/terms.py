@@ -63,7 +63,7 @@ def _no_bias(layer: spec.Conv2d | spec.Linear) -> str:
 
 
 def _loss(loss: LossSpec) -> str:
-    by_class = None if isinstance(loss, MSE) else loss.class_weights
+    by_class = loss.class_weights
     weight = f", weight={list(by_class)}" if by_class else ""
     smoothed = ""
     match loss:

@@ -22,7 +22,7 @@ class TorchLoop:
     def __init__(self, model: TorchModel, loss: LossSpec, optimizer: TorchOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
         self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
-        by_class = None if isinstance(loss, MSE) else loss.class_weights
+        by_class = loss.class_weights
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:

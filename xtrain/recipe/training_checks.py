@@ -3,7 +3,7 @@
 from xtrain.errors import RecipeError
 from xtrain.recipe.recipe import Recipe
 from xtrain.schedules import OneCycle, Plateau
-from xtrain.spec import MSE, NLL, SGD, Adagrad, LogSoftmax, RMSprop
+from xtrain.spec import NLL, SGD, Adagrad, LogSoftmax, RMSprop
 
 
 def check_training(recipe: Recipe, where: object) -> None:
@@ -26,7 +26,7 @@ def check_training(recipe: Recipe, where: object) -> None:
 
 def _check_loss(recipe: Recipe, where: object) -> None:
     loss, model = recipe.loss, recipe.model_spec
-    if not isinstance(loss, MSE) and loss.class_weights is not None:
+    if loss.class_weights is not None:
         classes, given = model.output_shape[0], len(loss.class_weights)
         if given != classes:
             raise RecipeError(

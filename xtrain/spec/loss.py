@@ -51,5 +51,10 @@ class MSE(Loss):
 
     name: Literal["mse"] = "mse"
 
+    @property
+    def class_weights(self) -> Weights | None:
+        """None: all samples weigh alike."""
+        return None
+
 
 LossSpec = Annotated[CrossEntropy | NLL | MSE, Field(discriminator="name")]

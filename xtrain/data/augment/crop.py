@@ -27,7 +27,7 @@ def random_crop(step: RandomCrop, pixels: Pixels, words: Words) -> Pixels:
     padded = padded_with_zeros(pixels, (pad, pad), (pad, pad))
     tops, lefts = crop_offsets(step, (pixels.shape[2], pixels.shape[3]), words)
     # A view [B, C, top, left, size, size] of all cuts; one index per image copies whole rows of pixels.
-    cuts = sliding_window_view(padded, (step.size, step.size), axis=(2, 3))  # type: ignore[call-overload]
+    cuts = sliding_window_view(padded, (step.size, step.size), axis=(2, 3))  # type: ignore[call-overload]  # stubs know one axis
     chosen: Pixels = cuts[np.arange(len(pixels)), :, tops, lefts]
     return chosen
 
