@@ -10,7 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from xtrain.spec.base import Count, Counts, Fraction, Interval, NonNegative, NonNegativeInt, Positive, frozen
+from xtrain.spec.base import (
+    Count,
+    Counts,
+    Fraction,
+    Interval,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    epochs_of,
+    frozen,
+)
 from xtrain.watch import Metric, Mode, Watch, mode_of
 
 
@@ -49,8 +59,8 @@ class Warmup:
 
     def factor(self, clock: Clock) -> float:
         """What the learning rate of the step is multiplied by; 1 after the warm-up."""
-        whole = isinstance(self.length, int)
-        steps = int(self.length) if whole else int(str(self.length).split()[0]) * clock.steps_per_epoch
+        epochs = epochs_of(self.length)
+        steps = int(self.length) if epochs is None else epochs * clock.steps_per_epoch
         share = min((clock.step - 1) / steps, 1.0)
         return self.start + (1 - self.start) * share if self.kind == "linear" else self.start ** (1 - share)
 

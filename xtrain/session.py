@@ -77,15 +77,17 @@ def open_backend(options: Options, model: ModelSpec) -> Backend:
     return backend
 
 
-def build(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: Checkpoint | None) -> Parts:
-    """All parts of a run, holding the state of `start`, or the initial one."""
+def build(
+    backend: Backend, recipe: Recipe, arrays: data.Arrays, weights: State, moments: State | None = None
+) -> Parts:
+    """All parts of a run; the model holds `weights`, the optimizer `moments` or what it begins with."""
     train, validation, test = splits(recipe, arrays)
     model = backend.model(recipe.model_spec)
-    model.load(start.model if start else initial_state(recipe))
+    model.load(weights)
     optimizer = backend.optimizer(recipe.optimizer, model)
-    if start:
-        checkpoints.check_optimizer(start.optimizer, recipe.optimizer, recipe.model_spec)
-        optimizer.load(start.optimizer)
+    if moments is not None:
+        checkpoints.check_optimizer(moments, recipe.optimizer, recipe.model_spec)
+        optimizer.load(moments)
     loop = backend.loop(model, recipe.loss, optimizer)
     held_out = backend.dataset(validation) if validation else None
     return Parts(backend.dataset(train), backend.dataset(test), model, optimizer, loop, held_out)
@@ -121,10 +123,9 @@ def initial_state(recipe: Recipe) -> State:
 
 def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
     """Train from the start in a new run directory."""
-    if recipe.init_from:
-        initial_state(recipe)  # what is wrong with it is said before a framework loads
+    weights = initial_state(recipe)  # what is wrong with `init_from` is said before a framework loads
     backend = open_backend(options, recipe.model_spec)
-    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), None)
+    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
     run = Run.create(out or new_path(recipe.name, backend.name), recipe)
     with run.locked():
         return _session(run, recipe, backend, parts, Progress(), options)
@@ -134,12 +135,13 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
     """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet."""
     with run.locked():
         run.sweep()
-        start = None
+        weights, moments, progress = None, None, Progress()
         if name != "last" or os.path.lexists(run.checkpoints / "last"):
             start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
-        progress = start.progress if start else Progress()
+            weights, moments, progress = start.model, start.optimizer, start.progress
         backend = open_backend(options, recipe.model_spec)
-        parts = build(backend, recipe, data.load(recipe.data, options.data_dir), start)
+        arrays = data.load(recipe.data, options.data_dir)
+        parts = build(backend, recipe, arrays, weights or initial_state(recipe), moments)
         return _session(run, recipe, backend, parts, progress, options)
 
 
@@ -148,8 +150,8 @@ def evaluate_run(run: Run, name: str, options: Options) -> Sums:
     recipe = run.recipe
     start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
     backend = open_backend(options, recipe.model_spec)
-    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), start)
-    parts.model.load(checkpoints.averaged(start.model, start.optimizer))
+    weights = checkpoints.averaged(start.model, start.optimizer)
+    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
     return evaluate(parts.loop, parts.test, recipe.data.eval_batch_size)[0]
 
 

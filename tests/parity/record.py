@@ -35,8 +35,7 @@ def _pair(backend: Backend, recipe: Recipe, arrays: data.Arrays, steps: int) -> 
 
 
 def _losses(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: State, steps: int) -> list[float]:
-    parts = session.build(backend, recipe, arrays, None)
-    parts.model.load(start)
+    parts = session.build(backend, recipe, arrays, start)
     draws = plan.train_draws(recipe.seed, 1, len(parts.train), recipe.data.batch_size)
     handles = []
     for number, batch in zip(range(1, steps + 1), parts.train.batches(draws), strict=False):

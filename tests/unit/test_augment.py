@@ -28,7 +28,7 @@ from xtrain.spec import (
     Resize,
 )
 from xtrain.spec.base import ValidationError
-from xtrain.spec.layers import ShapeError
+from xtrain.spec.tensors import ShapeError
 
 EVERY = {
     "crop": RandomCrop(size=6, padding=2),

@@ -22,7 +22,7 @@ from xtrain.spec import (
     RandomHorizontalFlip,
     ReLU,
 )
-from xtrain.spec.layers import ShapeError, format_shape
+from xtrain.spec.tensors import ShapeError, format_shape
 
 sizes = st.integers(1, 40)
 

@@ -8,7 +8,7 @@ from xtrain import models
 from xtrain.errors import RecipeError, UsageError
 from xtrain.models import build
 from xtrain.spec import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ModelSpec, ReLU, Residual
-from xtrain.spec.layers import ShapeError
+from xtrain.spec.tensors import ShapeError
 
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
 DEEP = [512, 1024, 512, 128]

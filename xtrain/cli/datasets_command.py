@@ -4,7 +4,7 @@ import click
 
 from xtrain import data
 from xtrain.cli.tables import show
-from xtrain.spec.layers import format_shape
+from xtrain.spec.tensors import format_shape
 
 
 @click.command("datasets")

@@ -5,7 +5,7 @@ import click
 from xtrain.cli.options import read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.spec import ModelSpec, Node
-from xtrain.spec.layers import format_shape
+from xtrain.spec.tensors import format_shape
 
 
 @click.command("summary")

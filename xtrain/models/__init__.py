@@ -15,7 +15,7 @@ from xtrain.models.svhn import SVHNVGG, SVHNResNet
 from xtrain.models.vgg import VGG
 from xtrain.models.wide_resnet import WideResNet
 from xtrain.spec import Layer, ModelSpec, Shape
-from xtrain.spec.layers import ShapeError, format_shape
+from xtrain.spec.tensors import ShapeError, format_shape
 from xtrain.validation import tags, validated
 
 _Model = MLP | LeNet | SimpleCNN | VGG | ResNet | WideResNet | SVHNResNet | SVHNVGG | RowsLSTM | Custom

@@ -16,7 +16,7 @@ from xtrain.spec import (
     ReLU,
 )
 from xtrain.spec.base import Fraction, frozen
-from xtrain.spec.layers import Init
+from xtrain.spec.tensors import Init
 
 _CHANNELS = (64, 128, 256, 512, 512)
 _CONVOLUTIONS = {

@@ -5,7 +5,7 @@ from xtrain.errors import RecipeError, suggest
 from xtrain.recipe.data import Data
 from xtrain.recipe.recipe import Recipe
 from xtrain.spec import BatchNorm2d, ModelSpec
-from xtrain.spec.layers import ShapeError
+from xtrain.spec.tensors import ShapeError
 
 _KEYS = {"path": data.OWN, "image_size": ("image_folder",), "fit": ("image_folder",), "extra": ("svhn",)}
 """Keys of `[data]` that only some data sets have."""

@@ -11,7 +11,7 @@ from xtrain.data import DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
 from xtrain.spec.base import Count, Floats, frozen
-from xtrain.spec.layers import ShapeError
+from xtrain.spec.tensors import ShapeError
 
 
 @frozen

@@ -1,6 +1,6 @@
 """The `[loop]` section."""
 
-from xtrain.spec.base import Count, Interval, frozen
+from xtrain.spec.base import Count, Interval, epochs_of, frozen
 from xtrain.watch import Metric
 
 
@@ -27,6 +27,7 @@ class Loop:
 
     def checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
         """True where a checkpoint belongs after `step` of `epoch` (both counted from 1)."""
-        if isinstance(self.checkpoint_every, int):
-            return step % self.checkpoint_every == 0
-        return epoch_ends and epoch % int(self.checkpoint_every.split()[0]) == 0
+        epochs = epochs_of(self.checkpoint_every)
+        if epochs is None:
+            return step % int(self.checkpoint_every) == 0
+        return epoch_ends and epoch % epochs == 0

@@ -30,8 +30,6 @@ from xtrain.spec.layers import (
     ReLU,
     Residual,
     Rows,
-    Shape,
-    TensorSpec,
 )
 from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
 from xtrain.spec.model import ModelSpec, Node
@@ -44,6 +42,7 @@ from xtrain.spec.run import (
     State,
     StepInput,
 )
+from xtrain.spec.tensors import Shape, TensorSpec
 
 __all__ = [
     "LSTM",

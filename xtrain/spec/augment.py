@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, Strict, model_validator
 
 from xtrain.spec.base import Count, NonNegative, NonNegativeInt, Positive, frozen
-from xtrain.spec.layers import Shape, ShapeError
+from xtrain.spec.tensors import Shape, ShapeError
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 PixelOrPixels = Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1), Strict(False)]

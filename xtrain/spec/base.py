@@ -37,4 +37,10 @@ def _interval(every: int | str) -> int | str:
 Interval = Annotated[int | str, AfterValidator(_interval)]
 """Steps, or `"N epochs"`."""
 
+
+def epochs_of(interval: Interval) -> int | None:
+    """N of `"N epochs"`; None where the interval counts steps."""
+    return int(interval.split()[0]) if isinstance(interval, str) else None
+
+
 ValidationError = pydantic.ValidationError

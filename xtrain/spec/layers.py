@@ -6,38 +6,12 @@ Semantics and default initial weights are those PyTorch documents for the layer 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
 from xtrain.spec.base import Count, Fraction, NonNegativeInt, Positive, frozen
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor of a model's canonical state.
-
-    Its initial value is `fill`, plus uniform(-bound, bound), plus normal(0, std): at most one of the two is
-    not 0.
-    """
-
-    shape: Shape
-    bound: float = 0.0
-    std: float = 0.0
-    fill: float = 0.0
-    trainable: bool = True
-
-    @property
-    def size(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
-
-
-class ShapeError(ValueError):
-    """A layer that can't take the shape it is given."""
+from xtrain.spec.tensors import Init, Shape, ShapeError, TensorSpec, drawn, format_shape
 
 
 @frozen
@@ -59,21 +33,6 @@ class Layer:
         return 0
 
 
-Init = Literal["default", "kaiming_normal", "normal"]
-"""Initial weights: PyTorch's default for the layer (uniform within 1/sqrt(fan_in)); normal with variance
-2/fan_out and bias 0, as torchvision has it for convolutions; normal with std 0.01 and bias 0, as its VGG has
-it for linear layers."""
-
-
-def _drawn(init: Init, weight: Shape, bias: bool) -> dict[str, TensorSpec]:
-    """Weight [out, in, ...] and bias [out]."""
-    fan_in, fan_out = math.prod(weight[1:]), weight[0] * math.prod(weight[2:])
-    bound = 1 / math.sqrt(fan_in) if init == "default" else 0.0
-    std = {"default": 0.0, "kaiming_normal": math.sqrt(2 / fan_out), "normal": 0.01}[init]
-    tensors = {"weight": TensorSpec(weight, bound, std)}
-    return tensors | ({"bias": TensorSpec(weight[:1], bound)} if bias else {})
-
-
 def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ShapeError(f"takes an image (channels, height, width), not {format_shape(shape)}")
@@ -85,11 +44,6 @@ def _window(size: int, kernel: int, stride: int, padding: int) -> int:
     if size + 2 * padding < kernel:
         raise ShapeError(f"a window of {kernel} does not fit into {size} pixels with padding {padding}")
     return out
-
-
-def format_shape(shape: Shape) -> str:
-    """`3x32x32`, as the error messages and tables write a shape."""
-    return "x".join(map(str, shape)) or "scalar"
 
 
 @frozen
@@ -113,7 +67,7 @@ class Conv2d(Layer):
     def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
         """Weight and bias."""
         weight = (self.out_channels, shape[0], self.kernel_size, self.kernel_size)
-        return _drawn(self.init, weight, self.bias)
+        return drawn(self.init, weight, self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Every parameter once per output position."""
@@ -138,7 +92,7 @@ class Linear(Layer):
 
     def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
         """Weight and bias."""
-        return _drawn(self.init, (self.out_features, shape[0]), self.bias)
+        return drawn(self.init, (self.out_features, shape[0]), self.bias)
 
     def multiply_adds(self, shape: Shape) -> int:
         """Every parameter once."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from xtrain.spec.layers import Dropout, Layer, Residual, Shape, ShapeError, TensorSpec, format_shape
+from xtrain.spec.layers import Dropout, Layer, Residual
+from xtrain.spec.tensors import Shape, ShapeError, TensorSpec, format_shape
 
 _FLOAT = 4
 """Bytes of a float32."""

@@ -1,0 +1,51 @@
+"""Shapes, and the tensors of a model's canonical state with their initial values."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a model's canonical state.
+
+    Its initial value is `fill`, plus uniform(-bound, bound), plus normal(0, std): at most one of the two is
+    not 0.
+    """
+
+    shape: Shape
+    bound: float = 0.0
+    std: float = 0.0
+    fill: float = 0.0
+    trainable: bool = True
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+class ShapeError(ValueError):
+    """A layer that can't take the shape it is given."""
+
+
+def format_shape(shape: Shape) -> str:
+    """`3x32x32`, as the error messages and tables write a shape."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+Init = Literal["default", "kaiming_normal", "normal"]
+"""Initial weights: PyTorch's default for the layer (uniform within 1/sqrt(fan_in)); normal with variance
+2/fan_out and bias 0, as torchvision has it for convolutions; normal with std 0.01 and bias 0, as its VGG has
+it for linear layers."""
+
+
+def drawn(init: Init, weight: Shape, bias: bool) -> dict[str, TensorSpec]:
+    """Weight [out, in, ...] and bias [out]."""
+    fan_in, fan_out = math.prod(weight[1:]), weight[0] * math.prod(weight[2:])
+    bound = 1 / math.sqrt(fan_in) if init == "default" else 0.0
+    std = {"default": 0.0, "kaiming_normal": math.sqrt(2 / fan_out), "normal": 0.01}[init]
+    tensors = {"weight": TensorSpec(weight, bound, std)}
+    return tensors | ({"bias": TensorSpec(weight[:1], bound)} if bias else {})
