@@ -5,6 +5,7 @@ The command line prints `str(error)` and exits with `exit_code`; a traceback app
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class XtrainError(Exception):
@@ -16,6 +17,14 @@ class XtrainError(Exception):
         self.problem, self.where, self.remedy = problem, where, remedy
         text = f"{where}: {problem}" if where is not None else problem
         super().__init__(f"{text}\n  {remedy}" if remedy else text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its parts, not its text: what is raised in one process is raised again in another."""
+        return _again, (type(self), self.problem, self.where, self.remedy)
+
+
+def _again(kind: type[XtrainError], problem: str, where: object, remedy: str | None) -> XtrainError:
+    return kind(problem, where=where, remedy=remedy)
 
 
 class UsageError(XtrainError):
