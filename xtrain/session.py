@@ -2,11 +2,9 @@
 
 import os
 import platform
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +19,7 @@ from xtrain import data, plan, plugins
 from xtrain.checkpoint import Checkpoint
 from xtrain.data.batches import normalization_table
 from xtrain.errors import XtrainError
+from xtrain.interrupt import Interrupt, listening
 from xtrain.observers import Observer, Start
 from xtrain.observers.curves import Curves
 from xtrain.observers.metrics import MetricsFile
@@ -123,17 +122,18 @@ def initial_state(recipe: Recipe) -> State:
 
 def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
     """Train from the start in a new run directory."""
-    weights = initial_state(recipe)  # what is wrong with `init_from` is said before a framework loads
-    backend = open_backend(options, recipe.model_spec)
-    parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
-    run = Run.create(out or new_path(recipe.name, backend.name), recipe)
-    with run.locked():
-        return _session(run, recipe, backend, parts, Progress(), options)
+    with listening() as interrupt:
+        weights = initial_state(recipe)  # what is wrong with `init_from` is said before a framework loads
+        backend = open_backend(options, recipe.model_spec)
+        parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
+        run = Run.create(out or new_path(recipe.name, backend.name), recipe)
+        with run.locked():
+            return _session(run, recipe, backend, parts, Progress(), options, interrupt)
 
 
 def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
     """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet."""
-    with run.locked():
+    with listening() as interrupt, run.locked():
         run.sweep()
         weights, moments, progress = None, None, Progress()
         if name != "last" or os.path.lexists(run.checkpoints / "last"):
@@ -142,7 +142,7 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
         backend = open_backend(options, recipe.model_spec)
         arrays = data.load(recipe.data, options.data_dir)
         parts = build(backend, recipe, arrays, weights or initial_state(recipe), moments)
-        return _session(run, recipe, backend, parts, progress, options)
+        return _session(run, recipe, backend, parts, progress, options, interrupt)
 
 
 def evaluate_run(run: Run, name: str, options: Options) -> Sums:
@@ -156,7 +156,13 @@ def evaluate_run(run: Run, name: str, options: Options) -> Sums:
 
 
 def _session(
-    run: Run, recipe: Recipe, backend: Backend, parts: Parts, progress: Progress, options: Options
+    run: Run,
+    recipe: Recipe,
+    backend: Backend,
+    parts: Parts,
+    progress: Progress,
+    options: Options,
+    interrupt: Interrupt,
 ) -> Outcome:
     how, started = "failed", time.perf_counter()
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
@@ -168,13 +174,13 @@ def _session(
         for observer in observers:
             ending.callback(observer.stop)
         try:
-            with stop_signals() as stopping:
-                trainer = Trainer(recipe, parts, progress, observers, _store(run, recipe), stopping)
-                per_epoch = trainer.steps_per_epoch
-                start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
-                for observer in observers:
-                    observer.start(start)
-                finished = trainer.run()
+            interrupt.gentle = True
+            trainer = Trainer(recipe, parts, progress, observers, _store(run, recipe), interrupt.asked)
+            per_epoch = trainer.steps_per_epoch
+            start = Start(recipe, run.path, backend.name, backend.device, progress.step, per_epoch)
+            for observer in observers:
+                observer.start(start)
+            finished = trainer.run()
             how = "finished" if finished else "interrupted"
         except KeyboardInterrupt:  # the second Ctrl-C
             how = "interrupted"
@@ -215,30 +221,6 @@ def _written(run: Run) -> Iterator[None]:
     except OSError as error:
         remedy = f"make room or make it writable, then go on with: xtrain run --resume {run.path}"
         raise XtrainError(f"the run can't be written: {error}", where=run.path, remedy=remedy) from error
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
-    """A question that Ctrl-C (or a termination request) answers with yes; a second one stops at once.
-
-    Only the main thread can listen for signals; elsewhere the answer is always no.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _happened(record: dict[str, Any], progress: Progress) -> bool:
