@@ -9,6 +9,7 @@ from xtrain.errors import suggest
 COMMANDS = {
     "run": "Train a recipe, or resume a run.",
     "eval": "Evaluate a run's checkpoint, under any backend.",
+    "convert": "Write a model in another framework's files, with its optimizer's state.",
     "check": "Validate a recipe; print it resolved, and what each backend makes of it.",
     "summary": "Layers, shapes, parameters and multiply-adds of a recipe's model.",
     "backends": "What is installed, which devices there are, how to get what is missing.",
@@ -16,6 +17,7 @@ COMMANDS = {
     "datasets": "Data sets and where they are looked for.",
     "data": "Counts, class balance and samples of a data set, before and after augmentation.",
     "models": "Model families and their options.",
+    "parity": "Whether the numbers are the same under several backends, level by level.",
     "curves": "Draw the losses and accuracies of several runs over one another.",
     "conformance": "Run the suite that every backend must pass.",
 }

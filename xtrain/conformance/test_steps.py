@@ -5,8 +5,9 @@ import pytest
 
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
-from xtrain.conformance.compare import EPSILON, MULTIPLE, against_noise, assert_same, nudged
+from xtrain.conformance.compare import MULTIPLE, against_noise, assert_same
 from xtrain.conformance.parts import batch, build
+from xtrain.noise import EPSILON, nudged
 from xtrain.protocols import Backend
 from xtrain.spec import Adam, Flatten, Linear, ModelSpec, Split, State
 

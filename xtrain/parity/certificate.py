@@ -1,0 +1,86 @@
+"""`parity.json`: every figure beside its noise, the verdict; and what a rerun finds otherwise."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xtrain.errors import UsageError
+from xtrain.files import write_atomically
+from xtrain.parity.compare import Row
+from xtrain.parity.trace import Trace
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a comparison found.
+
+    Args:
+        facts: of each trace: backend, versions, device, recipe.
+        rows: every figure.
+        losses: of each backend, for each draw of `UNITS` the losses by step.
+        outcomes: of each backend the final accuracies by seed.
+        margin: of the outcome's equivalence.
+
+    """
+
+    facts: tuple[Mapping[str, Any], ...]
+    rows: tuple[Row, ...]
+    losses: Mapping[str, list[list[float]]]
+    outcomes: Mapping[str, list[float]]
+    margin: float
+
+    @classmethod
+    def of(cls, traces: Sequence[Trace], rows: Sequence[Row], margin: float) -> "Certificate":
+        """From traces and what their comparison gave."""
+        losses = {trace.backend: trace.losses for trace in traces}
+        outcomes = {trace.backend: trace.outcomes for trace in traces}
+        return cls(tuple(trace.facts for trace in traces), tuple(rows), losses, outcomes, margin)
+
+    @property
+    def holds(self) -> bool:
+        """True where every figure keeps within its bound."""
+        return bool(self.rows) and all(row.holds for row in self.rows)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        rows = [asdict(row) | {"holds": row.holds} for row in self.rows]
+        written = {"format": _FORMAT, "holds": self.holds} | asdict(self) | {"rows": rows}
+        write_atomically(path, json.dumps(written, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Certificate":
+        """Read what `save` wrote. `UsageError` where it is no certificate."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["format"] != _FORMAT:
+                raise ValueError(f"its format is {found['format']}, this xtrain reads {_FORMAT}")
+            rows = tuple(_row(values) for values in found["rows"])
+            facts = tuple(found["facts"])
+            for needed in ("backend", "device", "threads", "levels", "steps", "seeds", "recipe"):
+                _ = [given[needed] for given in facts]
+            return cls(facts, rows, found["losses"], found["outcomes"], float(found["margin"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"is no certificate: {error}", where=path) from error
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    figures = {key: value for key, value in values.items() if key != "holds"}
+    return Row(**figures | {"pair": tuple(figures["pair"])})
+
+
+def differences(before: Certificate, now: Certificate) -> list[str]:
+    """What a rerun found otherwise, a line each; nothing where it gave the same numbers to the bit."""
+    found = []
+    for then, today in zip(before.facts, now.facts, strict=True):
+        if then["versions"] != today["versions"]:
+            found.append(f"{then['backend']}: versions were {then['versions']}, are {today['versions']}")
+        name = then["backend"]
+        if before.losses[name] != now.losses[name]:
+            found.append(f"{name}: losses are not those recorded, to the bit")
+        if before.outcomes[name] != now.outcomes[name]:
+            found.append(f"{name}: accuracies were {before.outcomes[name]}, are {now.outcomes[name]}")
+    return found

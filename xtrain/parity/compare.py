@@ -1,0 +1,170 @@
+"""Compares traces, and nothing but traces: each figure beside the noise it is judged by.
+
+Two backends may lie as far apart as either lies from itself when its weights are moved by 16 units in the
+last place; on a trajectory twice as far, for there rounding has grown into another draw of one distribution.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.errors import UsageError
+from xtrain.noise import EPSILON, distance, least
+from xtrain.parity import outcome
+from xtrain.parity.trace import LEVELS, UNITS, Trace
+from xtrain.recipe import Recipe
+from xtrain.spec import State
+
+TRAJECTORY = 2.0
+"""Maxima of two draws of one distribution are seldom further apart."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of two backends.
+
+    Args:
+        level: `P0` to `P6`.
+        pair: the two backends.
+        item: what was compared, such as `train/conv1`.
+        error: how far the two lie apart.
+        noise: how far a backend lies from itself when its weights are moved by one unit in the last place.
+        allowed: the bound.
+
+    """
+
+    level: str
+    pair: tuple[str, str]
+    item: str
+    error: float
+    noise: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """False for NaN too."""
+        return self.error <= self.allowed
+
+    @property
+    def share(self) -> float:
+        """Error as a share of what is allowed."""
+        if self.holds and not self.error:
+            return 0.0
+        return self.error / self.allowed if self.allowed else float("inf")
+
+
+def compare(traces: Sequence[Trace], recipe: Recipe, margin: float = outcome.MARGIN) -> list[Row]:
+    """Every figure of every pair, for the levels that all traces have."""
+    _check(traces)
+    levels = [level for level in LEVELS if all(level in trace.levels for trace in traces)]
+    rows = []
+    for level in levels:
+        if level == "P0":
+            rows += [_terms(trace, recipe) for trace in traces]
+        for a, b in combinations(traces, 2):
+            if level == "P1":
+                rows.append(_batches(a, b))
+            elif level == "P5":
+                rows.append(_trajectory(a, b))
+            elif level == "P6":
+                rows.append(_outcome(a, b, margin))
+            elif level != "P0":
+                rows += _tensors(level, a, b)
+    return rows
+
+
+def worst(rows: Sequence[Row]) -> list[Row]:
+    """Of each level and pair the row that comes nearest to its bound, or lies furthest beyond; in order."""
+    found: dict[tuple[str, tuple[str, str]], Row] = {}
+    for row in rows:
+        key = (row.level, row.pair)
+        if key not in found or not row.share <= found[key].share:
+            found[key] = row
+    return list(found.values())
+
+
+def envelope(
+    draws: Sequence[Sequence[float]] | NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By step, the largest relative difference so far from the run itself: nudged by one unit, and by 16."""
+    runs = np.array(draws)
+    apart = np.abs(runs - runs[0]) / np.abs(runs[0])
+    so_far = np.maximum.accumulate(apart, axis=1)
+    units = np.array(UNITS)
+    return so_far[units == 1].max(axis=0), so_far[units > 1].max(axis=0)
+
+
+def _check(traces: Sequence[Trace]) -> None:
+    if len(traces) < 2:
+        raise UsageError("one trace compares with nothing", remedy="give two traces or more")
+    names = [trace.backend for trace in traces]
+    first = traces[0]
+    for trace in traces[1:]:
+        for fact in ("recipe_sha256", "steps"):
+            if trace.facts[fact] != first.facts[fact]:
+                raise UsageError(
+                    f"the traces of {first.backend} and {trace.backend} are of different {fact}: "
+                    f"{first.facts[fact]} and {trace.facts[fact]}",
+                    remedy="record both from the same recipe, over the same steps",
+                )
+    if len(set(names)) < len(names):
+        raise UsageError(f"two traces are of one backend: {', '.join(names)}")
+
+
+def _terms(trace: Trace, recipe: Recipe) -> Row:
+    """Every layer, the loss and every key of the optimizer has a term of the backend; nothing else has."""
+    layers = {f"model.{node.path}" for node in recipe.model_spec.walk()}
+    keys = {f"optimizer.{field.name}" for field in fields(recipe.optimizer)}
+    different = sorted((layers | keys | {"loss"}) ^ trace.terms.keys())
+    item = f"{different[0]} has no term" if different else f"{len(trace.terms)} terms"
+    return Row("P0", (trace.backend, "recipe"), item, float(len(different)), 0.0, 0.0)
+
+
+def _batches(a: Trace, b: Trace) -> Row:
+    pairs = enumerate(zip(a.batches, b.batches, strict=True), 1)
+    different = [step for step, (ours, theirs) in pairs if ours != theirs]
+    item = f"step {different[0]}" if different else f"{len(a.batches)} batches"
+    return Row("P1", (a.backend, b.backend), item, float(len(different)), 0.0, 0.0)
+
+
+def _tensors(level: str, a: Trace, b: Trace) -> Iterator[Row]:
+    pair = (a.backend, b.backend)
+    first, second = a.tensors[level], b.tensors[level]
+    for name, value in first[0].items():
+        other = second[0].get(name)
+        if other is None or other.shape != value.shape:
+            yield Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
+            continue
+        floor = least(value)
+        noise = max(_moved(first, name, 1), _moved(second, name, 1), floor)
+        units = max(UNITS)
+        allowed = max(_moved(first, name, units), _moved(second, name, units), units * floor)
+        yield Row(level, pair, name, distance(value, other), noise, allowed)
+
+
+def _moved(draws: Sequence[State], name: str, units: int) -> float:
+    """How far the draws of so many units lie from the run itself."""
+    return max(distance(draws[i][name], draws[0][name]) for i, moved in enumerate(UNITS) if moved == units)
+
+
+def _trajectory(a: Trace, b: Trace) -> Row:
+    """The step whose losses come nearest to the envelope, or lie furthest beyond."""
+    ours, theirs = np.array(a.losses[0]), np.array(b.losses[0])
+    apart = np.abs(ours - theirs) / np.abs(ours)
+    (noise, moved), (other_noise, other_moved) = envelope(a.losses), envelope(b.losses)
+    allowed = TRAJECTORY * np.maximum(np.maximum(moved, other_moved), max(UNITS) * EPSILON)
+    share = apart / allowed
+    place = int(np.argmax(np.where(np.isfinite(share), share, np.inf)))
+    item = f"step {place + 1} of {len(ours)}"
+    floor = max(float(noise[place]), float(other_noise[place]), EPSILON)
+    return Row("P5", (a.backend, b.backend), item, float(apart[place]), floor, float(allowed[place]))
+
+
+def _outcome(a: Trace, b: Trace, margin: float) -> Row:
+    """Error: the far end of the interval that the tests leave for the difference of means."""
+    found = outcome.equivalence(a.outcomes, b.outcomes)
+    item = f"{len(a.outcomes)} seeds, means differ by {found.difference:+.4f}"
+    return Row("P6", (a.backend, b.backend), item, found.bound, found.spread, margin)

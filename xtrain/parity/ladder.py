@@ -1,0 +1,49 @@
+"""The ladder: backends record, each in a process of its own; the traces give a certificate."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from xtrain.apart import apart
+from xtrain.parity.certificate import Certificate
+from xtrain.parity.compare import compare
+from xtrain.parity.outcome import MARGIN
+from xtrain.parity.record import record
+from xtrain.parity.trace import Ask, Trace, load
+from xtrain.recipe import Recipe, parse
+from xtrain.session import Options
+
+Say = Callable[[str], None]
+
+
+def record_all(recipe: Recipe, choices: Sequence[Options], ask: Ask, folder: Path, say: Say) -> list[Path]:
+    """Record each backend's trace under `folder`, one after another; where they lie."""
+    paths = []
+    for options in choices:
+        say(f"recording {options.backend}")
+        path = folder / options.backend
+        apart(record, recipe, options, ask, path)
+        paths.append(path)
+    return paths
+
+
+def judge(paths: Sequence[Path], margin: float = MARGIN) -> Certificate:
+    """Compare traces, from wherever they are."""
+    traces = [load(path) for path in paths]
+    return Certificate.of(traces, compare(traces, recipe_of(traces[0]), margin), margin)
+
+
+def recipe_of(trace: Trace) -> Recipe:
+    """The recipe that a trace was recorded from."""
+    return parse(tomllib.loads(str(trace.facts["recipe"])), where=f"the trace of {trace.backend}")
+
+
+def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> Certificate:
+    """Rerun what a certificate says, with its backends, devices, threads and levels."""
+    first = given.facts[0]
+    recipe = parse(tomllib.loads(first["recipe"]), where="the certificate's recipe")
+    ask = Ask(tuple(first["levels"]), first["steps"], first["seeds"])
+    choices = [
+        Options(facts["backend"], facts["device"], facts["threads"], data_dir) for facts in given.facts
+    ]
+    return judge(record_all(recipe, choices, ask, folder, say), given.margin)

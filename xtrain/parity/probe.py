@@ -1,0 +1,67 @@
+"""What the levels below the trajectory are measured on: a state, a batch and gradients, all from the plan."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain import plan
+from xtrain.spec import ModelSpec, State
+
+SAMPLES = 16
+UPDATES = (1, 2, 10, 100)
+"""Steps on fed gradients after which weights and moments are recorded."""
+MOST = 2**20
+"""Of a larger tensor evenly spread elements are recorded."""
+
+
+def state(seed: int, initial: State) -> State:
+    """The initial weights, with biases and running statistics moved away from 0 and 1.
+
+    Where a mean is 0, a variance 1 and a bias 0, mistakes about them can't be seen.
+    """
+    found = dict(initial)
+    for name, value in initial.items():
+        if value.std() == 0:
+            found[name] = value + 0.1 * _normal(seed, name, value.size).reshape(value.shape)
+        if name.endswith("running_var"):
+            found[name] = np.abs(found[name])
+    return {name: value.astype(np.float32) for name, value in found.items()}
+
+
+class Gradients:
+    """Gradients that are fed to an optimizer, another one at each step.
+
+    An element's size stays the same from step to step, and is between 1 and 1e-8: only beside tiny gradients
+    can an epsilon be seen.
+    """
+
+    def __init__(self, seed: int, model: ModelSpec) -> None:
+        self._shapes = {name: model.tensors[name].shape for name in model.trainable}
+        largest = max(math.prod(shape) for shape in self._shapes.values())
+        self._values = _normal(seed, "gradients", largest)
+        self._sizes = 10.0 ** -(np.arange(largest) % 9)
+
+    def at(self, step: int) -> State:
+        """Gradients of a step (counted from 1), float32."""
+        return {
+            name: self._drawn(step, place, math.prod(shape)).reshape(shape)
+            for place, (name, shape) in enumerate(self._shapes.items())
+        }
+
+    def _drawn(self, step: int, place: int, size: int) -> NDArray[np.float32]:
+        rolled = np.roll(self._values, 7919 * step + 104729 * place)[:size]
+        return (rolled * self._sizes[:size]).astype(np.float32)
+
+
+def thinned(state: State) -> State:
+    """Contiguous tensors of at most `MOST` elements, evenly spread over what they were."""
+    return {name: np.ascontiguousarray(_thin(value)) for name, value in state.items()}
+
+
+def _normal(seed: int, name: str, size: int) -> NDArray[np.float64]:
+    return plan.normal(plan.words(seed, f"parity/{name}", 2 * size))
+
+
+def _thin(value: NDArray[np.generic]) -> NDArray[np.generic]:
+    return value if value.size <= MOST else value.reshape(-1)[:: -(-value.size // MOST)]
