@@ -131,18 +131,21 @@ def _batches(a: Trace, b: Trace) -> Row:
 
 
 def _tensors(level: str, a: Trace, b: Trace) -> Iterator[Row]:
-    pair = (a.backend, b.backend)
-    first, second = a.tensors[level], b.tensors[level]
-    for name, value in first[0].items():
-        other = second[0].get(name)
-        if other is None or other.shape != value.shape:
-            yield Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
-            continue
-        floor = least(value)
-        noise = max(_moved(first, name, 1), _moved(second, name, 1), floor)
-        units = max(UNITS)
-        allowed = max(_moved(first, name, units), _moved(second, name, units), units * floor)
-        yield Row(level, pair, name, distance(value, other), noise, allowed)
+    for name in dict.fromkeys([*a.tensors[level][0], *b.tensors[level][0]]):
+        yield judged(level, (a.backend, b.backend), name, a.tensors[level], b.tensors[level])
+
+
+def judged(
+    level: str, pair: tuple[str, str], name: str, ours: Sequence[State], theirs: Sequence[State]
+) -> Row:
+    """One tensor of two backends, each with the draws of `UNITS`."""
+    value, other = ours[0].get(name), theirs[0].get(name)
+    if value is None or other is None or other.shape != value.shape:
+        return Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
+    floor, units = least(value), max(UNITS)
+    noise = max(_moved(ours, name, 1), _moved(theirs, name, 1), floor)
+    allowed = max(_moved(ours, name, units), _moved(theirs, name, units), units * floor)
+    return Row(level, pair, name, distance(value, other), noise, allowed)
 
 
 def _moved(draws: Sequence[State], name: str, units: int) -> float:

@@ -11,18 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from xtrain import data, plan, session
+from xtrain import data, session
 from xtrain.checkpoint import Checkpoint
-from xtrain.noise import nudged
 from xtrain.observers import EpochRecord, Observer, TrainRecord
 from xtrain.parity import probe
+from xtrain.parity.bench import Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
 from xtrain.progress import Progress
-from xtrain.protocols import Backend, Batch
+from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
-from xtrain.schedules import Clock
 from xtrain.session import Options
-from xtrain.spec import State, StepInput
+from xtrain.spec import State
 from xtrain.trainer import Store, Trainer
 
 
@@ -43,123 +42,77 @@ def trace(
     return Trace(
         facts=_facts(backend, recipe, ask, steps, threads),
         terms=dict(backend.explain(recipe.model_spec, recipe.loss, recipe.optimizer)),
-        batches=list(islice(bench.hashes(), steps)) if "P1" in ask.levels else [],
+        batches=list(islice(hashes(bench), steps)) if "P1" in ask.levels else [],
         tensors={
-            level: [measure(bench, draw) for draw in draws]
+            level: [probe.thinned(measure(bench, draw)) for draw in draws]
             for level, measure in _TENSORS.items()
             if level in ask.levels
         },
-        losses=[bench.losses(draw, steps) for draw in draws] if "P5" in ask.levels else [],
+        losses=[losses(bench, draw, steps) for draw in draws] if "P5" in ask.levels else [],
         outcomes=[outcome(backend, recipe, arrays, seed) for seed in seeds],
     )
 
 
-class Bench:
-    """The parts of one backend, set back before each measurement."""
-
-    def __init__(self, backend: Backend, recipe: Recipe, arrays: data.Arrays) -> None:
-        self.recipe, self.spec = recipe, recipe.model_spec
-        self._initial = session.initial_state(recipe)
-        self._parts = session.build(backend, recipe, arrays, self._initial)
-        self._blank = self._parts.optimizer.state()
-        self.steps_per_epoch = Trainer(recipe, self._parts, Progress(), (), _Memory().store).steps_per_epoch
-
-    @property
-    def steps(self) -> int:
-        """Of the whole recipe."""
-        return self.steps_per_epoch * self.recipe.loop.epochs
-
-    def step(self, number: int) -> StepInput:
-        """What the trainer hands over at a step."""
-        epoch = (number - 1) // self.steps_per_epoch + 1
-        clock = Clock(epoch, number, self.steps_per_epoch, self.recipe.loop.epochs)
-        keys = plan.dropout_keys(self.recipe.seed, number, self.spec)
-        return StepInput(number, self.recipe.lr(clock), keys, self.recipe.momentum(clock))
-
-    def hashes(self) -> Iterator[str]:
-        """P1: of each step's images and labels, as the device has them."""
-        for epoch in range(1, self.recipe.loop.epochs + 1):
-            for batch in self._batches(epoch):
-                images, labels = self._parts.train.read(batch)
-                digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
-                digest.update(np.ascontiguousarray(labels).tobytes())
-                yield digest.hexdigest()
-
-    def forward(self, draw: int) -> State:
-        """P2: every layer's output, the loss, and the buffers after, in training and in evaluation."""
-        batch, step, state = self._probe_batch(), self.step(1), self._probe_state(draw)
-        images, _ = self._parts.train.read(batch)
-        model, loop = self._parts.model, self._parts.loop
-        found: State = {}
-        for mode, given in (("train", step), ("eval", None)):
-            self._reset(state)
-            found |= {f"{mode}/{path}": value for path, value in model.trace(images, given).items()}
-            if given:
-                found |= {f"buffers/{name}": model.state()[name] for name in self._buffers()}
-        self._reset(state)
-        handles = [loop.eval_step(batch), loop.train_step([batch], step)]
-        for mode, metrics in zip(("eval", "train"), loop.read(handles), strict=True):
-            found[f"{mode}/loss"] = np.array([metrics.loss_sum / metrics.weight])
-        return probe.thinned(found)
-
-    def gradients(self, draw: int) -> State:
-        """P3: of the mean loss by every parameter."""
-        self._reset(self._probe_state(draw))
-        return probe.thinned(self._parts.loop.gradients(self._probe_batch(), self.step(1)))
-
-    def updates(self, draw: int) -> State:
-        """P4: weights and moments after some of a hundred steps on fed gradients."""
-        self._reset(self._probe_state(draw))
-        optimizer, model = self._parts.optimizer, self._parts.model
-        found: State = {}
-        fed = probe.Gradients(self.recipe.seed, self.spec)
-        for number in range(1, probe.UPDATES[-1] + 1):
-            gradients = _rounded(nudged(fed.at(number), draw, UNITS[draw]))
-            optimizer.step(gradients, self.step(number))
-            if number in probe.UPDATES:
-                state = model.state()
-                found |= {f"step {number}/{name}": state[name] for name in self.spec.trainable}
-                found |= {f"step {number}/{name}": value for name, value in optimizer.state().items()}
-        return probe.thinned(found)
-
-    def losses(self, draw: int, steps: int) -> list[float]:
-        """P5: of every step, as the trainer goes: schedule, accumulation and evaluation are its own."""
-        self._reset(_rounded(nudged(self._initial, draw, UNITS[draw])))
-        watcher, progress = _Watcher(), Progress()
-        loop = replace(self.recipe.loop, log_every=1, checkpoint_every=steps + 1)
-        recipe = replace(self.recipe, loop=loop)
-        over = lambda: progress.step >= steps  # noqa: E731
-        Trainer(recipe, self._parts, progress, [watcher], _Memory().store, over).run()
-        return watcher.losses[:steps]
-
-    def _batches(self, epoch: int, samples: int | None = None) -> Iterator[Batch]:
-        """Of an epoch, as the trainer asks for them; or only the first, with so many samples."""
-        section, train = self.recipe.data, self._parts.train
-        draws = plan.train_draws(
-            self.recipe.seed,
-            epoch,
-            len(train),
-            section.batch_size,
-            drop_last=section.drop_last,
-            augment=section.augment,
-        )
-        return train.batches(replace(draws, batches=(draws.batches[0][:samples],)) if samples else draws)
-
-    def _probe_batch(self) -> Batch:
-        return next(self._batches(1, probe.SAMPLES))
-
-    def _probe_state(self, draw: int) -> State:
-        return _rounded(nudged(probe.state(self.recipe.seed, self._initial), draw, UNITS[draw]))
-
-    def _reset(self, state: State) -> None:
-        self._parts.model.load(state)
-        self._parts.optimizer.load(self._blank)
-
-    def _buffers(self) -> list[str]:
-        return [name for name in self.spec.tensors if name not in self.spec.trainable]
+def hashes(bench: Bench) -> Iterator[str]:
+    """P1: of each step's images and labels, as the device has them."""
+    for epoch in range(1, bench.recipe.loop.epochs + 1):
+        for batch in bench.batches(epoch):
+            images, labels = bench.parts.train.read(batch)
+            digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+            digest.update(np.ascontiguousarray(labels).tobytes())
+            yield digest.hexdigest()
 
 
-_TENSORS = {"P2": Bench.forward, "P3": Bench.gradients, "P4": Bench.updates}
+def forward(bench: Bench, draw: int) -> State:
+    """P2: every layer's output, the loss, and the buffers after, in training and in evaluation."""
+    model, loop = bench.parts.model, bench.parts.loop
+    batch, step, state = bench.batch(1, probe.SAMPLES), bench.step(1), _probe_state(bench, draw)
+    images, _ = bench.parts.train.read(batch)
+    found: State = {}
+    for mode, given in (("train", step), ("eval", None)):
+        bench.reset(state)
+        found |= {f"{mode}/{path}": value for path, value in model.trace(images, given).items()}
+        if given:
+            found |= {f"buffers/{name}": model.state()[name] for name in bench.buffers}
+    bench.reset(state)
+    handles = [loop.eval_step(batch), loop.train_step([batch], step)]
+    for mode, metrics in zip(("eval", "train"), loop.read(handles), strict=True):
+        found[f"{mode}/loss"] = np.array([metrics.loss_sum / metrics.weight])
+    return found
+
+
+def gradients(bench: Bench, draw: int) -> State:
+    """P3: of the mean loss by every parameter."""
+    bench.reset(_probe_state(bench, draw))
+    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES), bench.step(1))
+
+
+def updates(bench: Bench, draw: int) -> State:
+    """P4: weights and moments after some of a hundred steps on fed gradients."""
+    bench.reset(_probe_state(bench, draw))
+    optimizer, model = bench.parts.optimizer, bench.parts.model
+    fed = probe.Gradients(bench.recipe.seed, bench.spec)
+    found: State = {}
+    for number in range(1, probe.UPDATES[-1] + 1):
+        optimizer.step(moved(fed.at(number), draw), bench.step(number))
+        if number in probe.UPDATES:
+            state = model.state()
+            found |= {f"step {number}/{name}": state[name] for name in bench.spec.trainable}
+            found |= {f"step {number}/{name}": value for name, value in optimizer.state().items()}
+    return found
+
+
+_TENSORS = {"P2": forward, "P3": gradients, "P4": updates}
+
+
+def losses(bench: Bench, draw: int, steps: int) -> list[float]:
+    """P5: of every step, as the trainer goes: schedule, accumulation and evaluation are its own."""
+    bench.reset(moved(bench.initial, draw))
+    watcher, progress = _Watcher(), Progress()
+    loop = replace(bench.recipe.loop, log_every=1, checkpoint_every=steps + 1)
+    recipe, store = replace(bench.recipe, loop=loop), _Memory().store
+    Trainer(recipe, bench.parts, progress, [watcher], store, lambda: progress.step >= steps).run()
+    return watcher.losses[:steps]
 
 
 def outcome(backend: Backend, recipe: Recipe, arrays: data.Arrays, seed: int) -> float:
@@ -171,12 +124,8 @@ def outcome(backend: Backend, recipe: Recipe, arrays: data.Arrays, seed: int) ->
     return watcher.accuracies[-1]
 
 
-def _rounded(state: State) -> State:
-    """As a float32 backend stores it: all backends start from the same numbers."""
-    return {
-        name: value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
-        for name, value in state.items()
-    }
+def _probe_state(bench: Bench, draw: int) -> State:
+    return moved(probe.state(bench.recipe.seed, bench.initial), draw)
 
 
 class _Watcher(Observer):

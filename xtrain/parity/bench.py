@@ -1,0 +1,75 @@
+"""One backend's parts for one recipe, to be set to any state and asked for any step."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from xtrain import data, plan, session
+from xtrain.noise import nudged
+from xtrain.parity.trace import UNITS
+from xtrain.protocols import Backend, Batch
+from xtrain.recipe import Recipe
+from xtrain.schedules import Clock
+from xtrain.spec import State, StepInput
+
+
+class Bench:
+    """Parts that hold the recipe's initial state until `reset`.
+
+    Args:
+        backend: whose.
+        recipe: of the run.
+        arrays: its data.
+
+    """
+
+    def __init__(self, backend: Backend, recipe: Recipe, arrays: data.Arrays) -> None:
+        self.recipe, self.spec = recipe, recipe.model_spec
+        self.initial = session.initial_state(recipe)
+        self.parts = session.build(backend, recipe, arrays, self.initial)
+        self.blank = self.parts.optimizer.state()
+        self.buffers = [name for name in self.spec.tensors if name not in self.spec.trainable]
+        section = recipe.data
+        batches = plan.batches_per_epoch(len(self.parts.train), section.batch_size, section.drop_last)
+        self.steps_per_epoch = -(-batches // recipe.loop.accumulate)
+        self.steps = self.steps_per_epoch * recipe.loop.epochs
+
+    def reset(self, model: State, optimizer: State | None = None) -> None:
+        """Set weights, and moments; without these the optimizer begins anew."""
+        self.parts.model.load(model)
+        self.parts.optimizer.load(self.blank if optimizer is None else optimizer)
+
+    def step(self, number: int) -> StepInput:
+        """What the trainer hands over at a step (counted from 1)."""
+        epoch = (number - 1) // self.steps_per_epoch + 1
+        clock = Clock(epoch, number, self.steps_per_epoch, self.recipe.loop.epochs)
+        keys = plan.dropout_keys(self.recipe.seed, number, self.spec)
+        return StepInput(number, self.recipe.lr(clock), keys, self.recipe.momentum(clock))
+
+    def batches(self, epoch: int, skip: int = 0, samples: int | None = None) -> Iterator[Batch]:
+        """Of an epoch after `skip` batches, as the trainer asks for them; of each the first `samples`."""
+        section, train = self.recipe.data, self.parts.train
+        draws = plan.train_draws(
+            self.recipe.seed,
+            epoch,
+            len(train),
+            section.batch_size,
+            drop_last=section.drop_last,
+            augment=section.augment,
+            skip=skip,
+        )
+        return train.batches(replace(draws, batches=tuple(batch[:samples] for batch in draws.batches)))
+
+    def batch(self, number: int, samples: int) -> Batch:
+        """The first `samples` of a step's first batch."""
+        epoch, step = divmod(number - 1, self.steps_per_epoch)
+        return next(self.batches(epoch + 1, step * self.recipe.loop.accumulate, samples))
+
+
+def moved(state: State, draw: int) -> State:
+    """`state` as draw `draw` of `UNITS` has it: nudged, and rounded as a float32 backend stores it."""
+    return {
+        name: value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
+        for name, value in nudged(state, draw, UNITS[draw]).items()
+    }
