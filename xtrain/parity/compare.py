@@ -103,13 +103,11 @@ def _check(traces: Sequence[Trace]) -> None:
     names = [trace.backend for trace in traces]
     first = traces[0]
     for trace in traces[1:]:
-        for fact in ("recipe_sha256", "steps"):
-            if trace.facts[fact] != first.facts[fact]:
-                raise UsageError(
-                    f"the traces of {first.backend} and {trace.backend} are of different {fact}: "
-                    f"{first.facts[fact]} and {trace.facts[fact]}",
-                    remedy="record both from the same recipe, over the same steps",
-                )
+        if trace.facts["recipe_sha256"] != first.facts["recipe_sha256"]:
+            raise UsageError(
+                f"the traces of {first.backend} and {trace.backend} are of different recipes",
+                remedy="record both from the same recipe; the seed is part of it",
+            )
     if len(set(names)) < len(names):
         raise UsageError(f"two traces are of one backend: {', '.join(names)}")
 
@@ -124,9 +122,9 @@ def _terms(trace: Trace, recipe: Recipe) -> Row:
 
 
 def _batches(a: Trace, b: Trace) -> Row:
-    pairs = enumerate(zip(a.batches, b.batches, strict=True), 1)
-    different = [step for step, (ours, theirs) in pairs if ours != theirs]
-    item = f"step {different[0]}" if different else f"{len(a.batches)} batches"
+    pairs = list(zip(a.batches, b.batches, strict=False))  # of the steps that both have
+    different = [step for step, (ours, theirs) in enumerate(pairs, 1) if ours != theirs]
+    item = f"step {different[0]}" if different else f"{len(pairs)} batches"
     return Row("P1", (a.backend, b.backend), item, float(len(different)), 0.0, 0.0)
 
 
@@ -155,13 +153,14 @@ def _moved(draws: Sequence[State], name: str, units: int) -> float:
 
 def _trajectory(a: Trace, b: Trace) -> Row:
     """The step whose losses come nearest to the envelope, or lie furthest beyond."""
-    ours, theirs = np.array(a.losses[0]), np.array(b.losses[0])
-    apart = np.abs(ours - theirs) / np.abs(ours)
-    (noise, moved), (other_noise, other_moved) = envelope(a.losses), envelope(b.losses)
+    steps = min(len(a.losses[0]), len(b.losses[0]))  # those that both have
+    ours, theirs = (np.array(trace.losses)[:, :steps] for trace in (a, b))
+    apart = np.abs(ours[0] - theirs[0]) / np.abs(ours[0])
+    (noise, moved), (other_noise, other_moved) = envelope(ours), envelope(theirs)
     allowed = TRAJECTORY * np.maximum(np.maximum(moved, other_moved), max(UNITS) * EPSILON)
     share = apart / allowed
     place = int(np.argmax(np.where(np.isfinite(share), share, np.inf)))
-    item = f"step {place + 1} of {len(ours)}"
+    item = f"step {place + 1} of {steps}"
     floor = max(float(noise[place]), float(other_noise[place]), EPSILON)
     return Row("P5", (a.backend, b.backend), item, float(apart[place]), floor, float(allowed[place]))
 

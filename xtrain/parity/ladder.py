@@ -40,10 +40,10 @@ def recipe_of(trace: Trace) -> Recipe:
 
 def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> Certificate:
     """Rerun what a certificate says, with its backends, devices, threads and levels."""
-    first = given.facts[0]
-    recipe = parse(tomllib.loads(first["recipe"]), where="the certificate's recipe")
-    ask = Ask(tuple(first["levels"]), first["steps"], first["seeds"])
-    choices = [
-        Options(facts["backend"], facts["device"], facts["threads"], data_dir) for facts in given.facts
-    ]
-    return judge(record_all(recipe, choices, ask, folder, say), given.margin)
+    recipe = parse(tomllib.loads(given.facts[0]["recipe"]), where="the certificate's recipe")
+    paths = []
+    for facts in given.facts:
+        options = Options(facts["backend"], facts["device"], facts["threads"], data_dir)
+        ask = Ask(tuple(facts["levels"]), facts["steps"], facts["seeds"])
+        paths += record_all(recipe, [options], ask, folder, say)
+    return judge(paths, given.margin)

@@ -35,7 +35,7 @@ def page(certificate: Certificate) -> str:
         _rows(worst(certificate.rows)),
         figure(certificate) if all(certificate.losses.values()) else "",
         "<h2>Recorded by</h2>",
-        _table(("backend", "device", "versions", "system"), map(_machine, certificate.facts)),
+        _table(("backend", "device", "steps", "versions", "system"), map(_machine, certificate.facts)),
         f"<details><summary>All figures</summary>{_rows(certificate.rows)}</details>",
         f"<details><summary>The recipe</summary><pre>{escape(first['recipe'])}</pre></details>",
     ]
@@ -52,8 +52,9 @@ def figure(certificate: Certificate) -> str:
     drawn = Figure(figsize=(10, 6.5), layout="constrained")
     FigureCanvasSVG(drawn)
     curves, apart = drawn.subplots(2, 1, sharex=True)
-    losses = {backend: np.array(draws) for backend, draws in certificate.losses.items()}
-    steps = np.arange(1, certificate.facts[0]["steps"] + 1)
+    common = min(facts["steps"] for facts in certificate.facts)
+    losses = {backend: np.array(draws)[:, :common] for backend, draws in certificate.losses.items()}
+    steps = np.arange(1, common + 1)
     for backend, draws in losses.items():
         curves.plot(steps, draws[0], lw=1, label=backend)
     for a, b in combinations(losses, 2):
@@ -92,7 +93,7 @@ def _about(certificate: Certificate) -> str:
     facts = certificate.facts[0]
     return (
         f"<p>{len(certificate.rows):,} figures of {len(certificate.facts)} backends; recipe "
-        f"<code>{facts['recipe_sha256'][:16]}</code>, {facts['steps']} steps. Noise: how far a backend lies "
+        f"<code>{facts['recipe_sha256'][:16]}</code>. Noise: how far a backend lies "
         "from itself when its weights are moved by one unit in the last place of float32; allowed: by "
         f"{max(UNITS)} units, on the trajectory {TRAJECTORY:g} times that.</p>"
     )
@@ -100,7 +101,7 @@ def _about(certificate: Certificate) -> str:
 
 def _machine(facts: Mapping[str, Any]) -> tuple[str, ...]:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    return (facts["backend"], facts["device"], versions, facts["system"])
+    return (facts["backend"], facts["device"], str(facts["steps"]), versions, facts["system"])
 
 
 def _rows(rows: Sequence[Row]) -> str:

@@ -1,0 +1,105 @@
+"""The parity ladder, P0 to P5, for five nets under four optimizers on real MNIST and CIFAR-10."""
+
+import argparse
+import tempfile
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import trials
+
+from xtrain.parity import ladder
+from xtrain.parity.compare import Row, worst
+from xtrain.parity.trace import Ask
+from xtrain.recipe import Recipe, load_recipe
+from xtrain.session import Options
+
+VGG = [
+    layer
+    for channels in (16, 32, 64)
+    for layer in (
+        {"op": "conv2d", "out_channels": channels, "kernel_size": 3, "padding": 1},
+        {"op": "batch_norm2d"},
+        {"op": "relu"},
+        {"op": "conv2d", "out_channels": channels, "kernel_size": 3, "padding": 1},
+        {"op": "batch_norm2d"},
+        {"op": "relu"},
+        {"op": "max_pool2d", "kernel_size": 2},
+    )
+] + [
+    {"op": "flatten"},
+    {"op": "linear", "out_features": 128},
+    {"op": "relu"},
+    {"op": "dropout", "p": 0.5},
+    {"op": "linear", "out_features": 10},
+]
+AUGMENT = [{"op": "random_crop", "size": 32, "padding": 4}, {"op": "random_horizontal_flip"}]
+
+# A shipped recipe and what is changed in it.
+NETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mlp": ("mnist_mlp", {}),
+    "lenet": ("cifar10_lenet", {}),
+    "simplecnn, dropout": ("cifar10_simplecnn", {"model.dropout": 0.25}),
+    "vgg, batch norm": ("cifar10_lenet", {"model": {"layers": VGG}, "data.augment": AUGMENT}),
+    "residual": (
+        "cifar10_resnet",
+        {"model": {"name": "wide_resnet", "depth": 10, "width": 1}, "schedule": {"name": "cosine"}},
+    ),
+}
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    "adam": {"name": "adam", "lr": 1e-3},
+    "adamw": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
+    "rmsprop": {"name": "rmsprop", "lr": 1e-3, "momentum": 0.9},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    trials.add_arguments(parser)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
+    parser.add_argument("--steps", type=int, default=200, help="of the trajectory")
+    parser.add_argument("--numpy-steps", type=int, default=20, help="of NumPy's; 0: without NumPy")
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    path = trials.result_path(options.results, options.name, "ladder")
+    found: list[dict[str, Any]] = []
+    for net, optimizer in product(options.nets, options.optimizers):
+        source, changes = NETS[net]
+        recipe = load_recipe(source, changes | {"optimizer": OPTIMIZERS[optimizer]})
+        rows = climb(recipe, options)
+        found += [{"net": net, "optimizer": optimizer, **asdict(row), "holds": row.holds} for row in rows]
+        trials.write(path, {"environment": trials.environment(), "steps": options.steps, "rows": found})
+        for line in summary(rows):
+            print(f"{net:20}{optimizer:9}{line}", flush=True)
+    print(f"{sum(not row['holds'] for row in found)} of {len(found)} do not hold\nin {path}")
+
+
+def climb(recipe: Recipe, options: argparse.Namespace) -> list[Row]:
+    """Of each level and pair the row nearest to its bound."""
+    steps = dict.fromkeys(options.backends, options.steps)
+    if options.numpy_steps:
+        steps["numpy"] = options.numpy_steps
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for backend, count in steps.items():
+            choice = Options(backend, threads=options.threads, data_dir=options.data)
+            paths += ladder.record_all(recipe, [choice], Ask(steps=count), Path(folder), lambda said: None)
+        return worst(ladder.judge(paths).rows)
+
+
+def summary(rows: list[Row]) -> list[str]:
+    """A line for each level: the pair nearest to its bound."""
+    lines = []
+    for level in dict.fromkeys(row.level for row in rows):
+        row = max((row for row in rows if row.level == level), key=lambda row: row.share)
+        figures = f"{row.error:9.2g}{row.noise:9.2g}{row.allowed:9.2g}"
+        verdict = "holds" if row.holds else "DOES NOT HOLD"
+        lines.append(f"{level}  {', '.join(row.pair):18}{row.item:34}{figures}  {verdict}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
