@@ -18,7 +18,7 @@ def nudged(state: State, seed: int, units: float = 1.0) -> State:
 
 
 def _nudge(value: NDArray[Any], name: str, seed: int, units: float) -> NDArray[Any]:
-    if not np.issubdtype(value.dtype, np.floating):
+    if not units or not np.issubdtype(value.dtype, np.floating):
         return value
     random = plan.words(seed, f"nudge/{name}", value.size).astype(np.float64).reshape(value.shape)
     moved: NDArray[Any] = value * (1 + units * EPSILON * (random / 2**63 - 1))

@@ -168,5 +168,6 @@ def _trajectory(a: Trace, b: Trace) -> Row:
 def _outcome(a: Trace, b: Trace, margin: float) -> Row:
     """Error: the far end of the interval that the tests leave for the difference of means."""
     found = outcome.equivalence(a.outcomes, b.outcomes)
-    item = f"{len(a.outcomes)} seeds, means differ by {found.difference:+.4f}"
+    needed = outcome.seeds_needed(found.spread, margin)
+    item = f"{len(a.outcomes)} seeds of {needed} needed, means differ by {found.difference:+.4f}"
     return Row("P6", (a.backend, b.backend), item, found.bound, found.spread, margin)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain import plan
+from xtrain.noise import nudged
+from xtrain.parity.trace import UNITS
 from xtrain.spec import ModelSpec, State
 
 SAMPLES = 16
@@ -34,12 +36,19 @@ class Gradients:
 
     An element's size stays the same from step to step, and is between 1 and 1e-8: only beside tiny gradients
     can an epsilon be seen.
+
+    Args:
+        seed: of the recipe.
+        model: whose parameters have gradients.
+        draw: of `UNITS`, by which the gradients are nudged.
+
     """
 
-    def __init__(self, seed: int, model: ModelSpec) -> None:
+    def __init__(self, seed: int, model: ModelSpec, draw: int) -> None:
         self._shapes = {name: model.tensors[name].shape for name in model.trainable}
         largest = max(math.prod(shape) for shape in self._shapes.values())
-        self._values = _normal(seed, "gradients", largest)
+        values = {"gradients": _normal(seed, "gradients", largest)}
+        self._values = nudged(values, draw, UNITS[draw])["gradients"]
         self._sizes = 10.0 ** -(np.arange(largest) % 9)
 
     def at(self, step: int) -> State:
@@ -51,7 +60,8 @@ class Gradients:
 
     def _drawn(self, step: int, place: int, size: int) -> NDArray[np.float32]:
         rolled = np.roll(self._values, 7919 * step + 104729 * place)[:size]
-        return (rolled * self._sizes[:size]).astype(np.float32)
+        drawn: NDArray[np.float32] = (rolled * self._sizes[:size]).astype(np.float32)
+        return drawn
 
 
 def thinned(state: State) -> State:

@@ -91,10 +91,10 @@ def updates(bench: Bench, draw: int) -> State:
     """P4: weights and moments after some of a hundred steps on fed gradients."""
     bench.reset(_probe_state(bench, draw))
     optimizer, model = bench.parts.optimizer, bench.parts.model
-    fed = probe.Gradients(bench.recipe.seed, bench.spec)
+    fed = probe.Gradients(bench.recipe.seed, bench.spec, draw)
     found: State = {}
     for number in range(1, probe.UPDATES[-1] + 1):
-        optimizer.step(moved(fed.at(number), draw), bench.step(number))
+        optimizer.step(fed.at(number), bench.step(number))
         if number in probe.UPDATES:
             state = model.state()
             found |= {f"step {number}/{name}": state[name] for name in bench.spec.trainable}
