@@ -1,7 +1,8 @@
 """Backends as plugins: the hook specification, discovery by entry-point metadata, loading by name.
 
 A package offers a backend by an entry point in the group `xtrain.backends` that names a module with
-an `xtrain_backend` hook. Only the metadata is read until a backend is asked for by name.
+an `xtrain_backend` hook, and an `xtrain_files` hook where the framework has files of its own. Only the
+metadata is read until a backend is asked for by name.
 """
 
 import contextlib
@@ -11,12 +12,12 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import pluggy
 
 from xtrain.errors import BackendError, XtrainError, suggest
-from xtrain.protocols import Backend
+from xtrain.protocols import Backend, Files
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"auto|cpu|(gpu|ascend)(:\d+)?")
@@ -32,6 +33,10 @@ class Hooks:
     def xtrain_backend(self, device: str, threads: int | None) -> Backend | None:
         """Make the backend for a device (`auto`, `cpu`, `gpu[:i]`, `ascend[:i]`); import no framework."""
 
+    @hookspec(firstresult=True)
+    def xtrain_files(self) -> Files | None:
+        """The framework's own files, for `xtrain convert`; import no framework. A plugin may do without."""
+
 
 def names() -> list[str]:
     """Names of the backends whose packages are installed, in the order of their metadata."""
@@ -40,30 +45,54 @@ def names() -> list[str]:
 
 def load(name: str, device: str = "auto", threads: int | None = None) -> Backend:
     """Make one backend. `BackendError` names what is wrong: unknown, or a plugin that does not load."""
-    known = names()
-    if name not in known:
-        raise BackendError(f"unknown backend {name!r}", remedy=suggest(name, known))
-    if not _DEVICE.fullmatch(device):
+    if name in names() and not _DEVICE.fullmatch(device):
         raise BackendError(
             f"backend {name}: {device!r} is not a device", remedy="give auto, cpu, gpu[:i] or ascend[:i]"
         )
+    backend = _ask(name, "xtrain_backend", device=device, threads=threads)
+    if backend is None:
+        raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
+    return cast(Backend, _complete(name, backend, Backend, "backend"))
+
+
+def files(name: str) -> Files | None:
+    """A backend's own files, None where it has none. `BackendError` as for `load`."""
+    found = _ask(name, "xtrain_files")
+    return None if found is None else cast(Files, _complete(name, found, Files, "files"))
+
+
+def formats() -> dict[str, str]:
+    """Which backend reads and writes the files of a suffix; a broken plugin must not stop the others."""
+    found: dict[str, str] = {}
+    for name in names():
+        with contextlib.suppress(BackendError):
+            known = files(name)
+            found = dict.fromkeys(known.suffixes if known else (), name) | found
+    return found
+
+
+def _ask(name: str, hook: str, **given: Any) -> Any:
+    """What one plugin's hook answers, None where it has no such hook."""
+    if name not in names():
+        raise BackendError(f"unknown backend {name!r}", remedy=suggest(name, names()))
     manager = pluggy.PluginManager("xtrain")
     manager.add_hookspecs(Hooks)
     try:
         manager.load_setuptools_entrypoints(GROUP, name=name)
-        backend = manager.hook.xtrain_backend(device=device, threads=threads)
+        return getattr(manager.hook, hook)(**given)
     except XtrainError:
         raise
     except Exception as error:  # whatever a plugin's own code may raise
         problem = f"backend {name!r}: its plugin does not load: {type(error).__name__}: {error}"
         raise BackendError(problem) from error
-    if backend is None:
-        raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
-    members = (*Backend.__annotations__, *(member for member in vars(Backend) if member[0] != "_"))
-    lacking = [member for member in members if not hasattr(backend, member)]
+
+
+def _complete(name: str, given: Any, protocol: type, what: str) -> Any:
+    members = (*protocol.__annotations__, *(member for member in vars(protocol) if member[0] != "_"))
+    lacking = [member for member in members if not hasattr(given, member)]
     if lacking:
-        raise BackendError(f"backend {name!r}: its plugin gives no backend, it lacks {', '.join(lacking)}")
-    return cast(Backend, backend)
+        raise BackendError(f"backend {name!r}: its plugin gives no {what}, it lacks {', '.join(lacking)}")
+    return given
 
 
 def loadable() -> list[Backend]:

@@ -5,6 +5,7 @@ and NumPy arrays. Shapes: B batch, C channels, H height, W width, K classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -120,3 +121,30 @@ class Backend(Protocol):
 
     def loop(self, model: Any, loss: LossSpec, optimizer: Any) -> Loop:
         """Bind a model, a loss and an optimizer, both of this backend, into steps."""
+
+
+class Files(Protocol):
+    """A framework's own files of a model; states are canonical on this side of it.
+
+    Making one imports no framework; `read` and `write` may. Neither runs what a file contains, and both
+    leave it to the caller to compare names and shapes with the model's.
+    """
+
+    suffixes: tuple[str, ...]
+    """What these files are recognised by: `.pth`, `.pt`."""
+    beside: str
+    """Suffix of a second file that has the optimizer state; empty where one file has all."""
+
+    def read(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec | None
+    ) -> tuple[State, State | None]:
+        """Weights, and the optimizer state where one is there and an `optimizer` asks for it.
+
+        What belongs to no tensor of the model keeps the file's name for it. `CheckpointError` where the
+        file is damaged, hostile or of another kind.
+        """
+
+    def write(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State | None
+    ) -> None:
+        """Float32 weights and optimizer state, as the framework's own loaders and optimizers take them."""

@@ -1,7 +1,7 @@
 """MindSpore as a backend. Importing this package imports no framework."""
 
 from xtrain.plugins import hookimpl
-from xtrain.protocols import Backend
+from xtrain.protocols import Backend, Files
 
 
 @hookimpl
@@ -10,3 +10,11 @@ def xtrain_backend(device: str, threads: int | None) -> Backend:
     from xtrain_mindspore.backend import MindSporeBackend
 
     return MindSporeBackend(device, threads)
+
+
+@hookimpl
+def xtrain_files() -> Files:
+    """The framework's own files."""
+    from xtrain_mindspore.files import MindSporeFiles
+
+    return MindSporeFiles()

@@ -1,7 +1,7 @@
 """PaddlePaddle as a backend. Importing this package imports no framework."""
 
 from xtrain.plugins import hookimpl
-from xtrain.protocols import Backend
+from xtrain.protocols import Backend, Files
 
 
 @hookimpl
@@ -10,3 +10,11 @@ def xtrain_backend(device: str, threads: int | None) -> Backend:
     from xtrain_paddle.backend import PaddleBackend
 
     return PaddleBackend(device, threads)
+
+
+@hookimpl
+def xtrain_files() -> Files:
+    """The framework's own files."""
+    from xtrain_paddle.files import PaddleFiles
+
+    return PaddleFiles()

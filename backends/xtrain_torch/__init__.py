@@ -1,7 +1,7 @@
 """PyTorch as a backend. Importing this package imports no framework."""
 
 from xtrain.plugins import hookimpl
-from xtrain.protocols import Backend
+from xtrain.protocols import Backend, Files
 
 
 @hookimpl
@@ -10,3 +10,11 @@ def xtrain_backend(device: str, threads: int | None) -> Backend:
     from xtrain_torch.backend import TorchBackend
 
     return TorchBackend(device, threads)
+
+
+@hookimpl
+def xtrain_files() -> Files:
+    """The framework's own files."""
+    from xtrain_torch.files import TorchFiles
+
+    return TorchFiles()

@@ -20,7 +20,7 @@ class TorchOptimizer:
         self._parameters = {name: model.tensors[name] for name in model.spec.trainable}
         decayed = spec.decayed(model.spec)
         self._decayed = [parameter for name, parameter in self._parameters.items() if name in decayed]
-        self._native = self._fresh()
+        self.native = self._fresh()
         self._averages: list[Tensor] = []
         if spec.ema is not None:
             self._averages = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
@@ -37,11 +37,11 @@ class TorchOptimizer:
         """Update the parameters from the gradients they hold, which are used up by it."""
         self._updates += 1
         self._prepare()
-        for group in self._native.param_groups:
+        for group in self.native.param_groups:
             group["lr"] = step.lr
             if step.momentum is not None:
                 _set_momentum(group, step.momentum)
-        self._native.step()
+        self.native.step()
         if self._spec.ema is not None:
             share = 1.0 if self._updates == 1 else 1 - self._spec.ema
             with torch.no_grad():
@@ -49,13 +49,13 @@ class TorchOptimizer:
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self._native.zero_grad(set_to_none=True)
+        self.native.zero_grad(set_to_none=True)
 
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
         state: State = {"step": np.array(self._updates, dtype=np.int64)}
         for place, (name, parameter) in enumerate(self._parameters.items()):
-            held = self._native.state[parameter]
+            held = self.native.state[parameter]
             for buffer in self._spec.moments:
                 value = held.get(buffer, torch.zeros_like(parameter))
                 state[f"{name}/{buffer}"] = value.detach().cpu().numpy().copy()
@@ -66,13 +66,13 @@ class TorchOptimizer:
     def load(self, state: State) -> None:
         """Take over what `state` gave; at step 0 there is nothing to hold yet."""
         self._updates = int(state["step"])
-        self._native = self._fresh()
+        self.native = self._fresh()
         for place, (name, parameter) in enumerate(self._parameters.items()):
             if self._averages:
                 self._averages[place].copy_(torch.from_numpy(state[f"{name}/ema"]))
             if self._updates == 0:
                 continue
-            held = self._native.state[parameter]
+            held = self.native.state[parameter]
             held["step"] = torch.tensor(float(self._updates), device=parameter.device)
             for buffer in self._spec.moments:
                 # A copy: the state stays the caller's.

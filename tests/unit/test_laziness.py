@@ -37,6 +37,8 @@ LIGHT = {
     "a recipe": "import xtrain; xtrain.load_recipe('cifar10_simplecnn')",
     "summary": "from xtrain.cli import main; main(['summary', 'digits_cnn'])",
     "check": "from xtrain.cli import main; main(['check', 'digits_cnn'])",
+    "formats of files": "from xtrain import plugins; assert '.ckpt' in plugins.formats()",
+    "help of the transcoder": "from xtrain.cli import main; main(['convert', '--help'])",
     "lists": "from xtrain.cli import main; main(['recipes'])",
     "the protocols": "import xtrain.protocols, xtrain.spec, xtrain.plan, xtrain.trainer, xtrain.session",
 }

@@ -183,11 +183,42 @@ def test_a_process_is_occupied_by_another_framework(alone, monkeypatch):
     assert not plugins.occupied(other, {"XTRAIN_SETTING": "1"})  # it can still be set
 
 
-HOOK_TESTS = {"xtrain_backend": test_a_plugin_is_found_by_its_metadata}
+FILES = """
+from xtrain.plugins import hookimpl
+
+class Files:
+    suffixes, beside, read = (".fake",), ".second", None
+
+@hookimpl
+def xtrain_files():
+    return Files()
+"""
+
+
+def test_files_are_found_by_their_suffix(folder):
+    install(folder, "files", "xtrain_with_files", f"{FILES}\nFiles.write = None")
+    assert plugins.formats()[".fake"] == "files"
+    assert plugins.files("files").beside == ".second"
+    assert plugins.files("fake") is None
+    assert plugins.formats()[".pth"] == "torch"
+
+
+def test_files_that_lack_something_are_told_and_stop_no_other(folder):
+    install(folder, "broken", "xtrain_broken_files", FILES)
+    with pytest.raises(BackendError, match=r"'broken': its plugin gives no files, it lacks write"):
+        plugins.files("broken")
+    assert ".fake" not in plugins.formats()
+    assert ".ckpt" in plugins.formats()
+
+
+HOOK_TESTS = {
+    "xtrain_backend": (test_a_plugin_is_found_by_its_metadata, "plugins.load("),
+    "xtrain_files": (test_files_are_found_by_their_suffix, "plugins.files("),
+}
 
 
 def test_every_hook_has_a_test():
     hooks = [name for name, _ in inspect.getmembers(plugins.Hooks, inspect.isfunction)]
     assert sorted(HOOK_TESTS) == sorted(hooks)
-    for name, function in HOOK_TESTS.items():
-        assert "plugins.load(" in inspect.getsource(function), name
+    for name, (function, call) in HOOK_TESTS.items():
+        assert call in inspect.getsource(function), name

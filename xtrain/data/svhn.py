@@ -62,7 +62,7 @@ def read_mat(path: Path) -> Pair:
 
     Only for files whose hash was checked: scipy's compiled reader can crash on a file with changed bytes.
     """
-    from scipy import io  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, and seldom needed
+    from scipy import io  # noqa: PLC0415 - slow to import, and seldom needed
 
     try:
         content = io.loadmat(path, variable_names=["X", "y"])

@@ -1,0 +1,193 @@
+"""PyTorch's own files: a state_dict, alone or beside an optimizer's in a general checkpoint."""
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xtrain.errors import CheckpointError
+from xtrain.spec import SGD, BatchNorm2d, ModelSpec, OptimizerSpec, State
+
+_WEIGHTS = ("model_state_dict", "state_dict", "model")
+_OPTIMIZER = ("optimizer_state_dict", "optimizer")
+_COUNT = "num_batches_tracked"
+_MOST = 2**31
+_PREFIX = "module."
+"""What DataParallel puts before every name."""
+
+
+class TorchFiles:
+    """Read by `torch.load(weights_only=True)` alone, which runs nothing of a file."""
+
+    suffixes: tuple[str, ...] = (".pth", ".pt")
+    beside = ""
+
+    def read(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec | None
+    ) -> tuple[State, State | None]:
+        """A plain state_dict, or the usual general checkpoint of several."""
+        held = _load(path)
+        found = _first(held, _WEIGHTS)
+        named = {_bare(name): value for name, value in (held if found is None else found).items()}
+        try:
+            weights = {name: _array(value) for name, value in named.items() if not name.endswith(_COUNT)}
+            state = None if found is None or optimizer is None else _first(held, _OPTIMIZER)
+            if state is None or optimizer is None:
+                return weights, None
+            moments = _moments(state, list(weights), model, optimizer) | _averages(held)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise CheckpointError(f"is no state_dict of tensors: {error}", where=path) from error
+        counted = held.get("step")
+        if "step" not in moments and isinstance(counted, int) and 0 <= counted < _MOST:
+            moments["step"] = np.array(counted, np.int64)
+        # SGD does not count; what has a state was updated once at least.
+        return weights, {"step": np.array(bool(state["state"]), np.int64)} | moments
+
+    def write(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State | None
+    ) -> None:
+        """A plain state_dict where there is no optimizer state."""
+        import torch
+
+        state = _state_dict(model, weights, 0 if moments is None else int(moments["step"]))
+        if moments is None:
+            torch.save(state, path)
+            return
+        averages = {name: torch.from_numpy(moments[f"{name}/ema"]) for name in _averaged(model, optimizer)}
+        held = {
+            "model_state_dict": state,
+            "optimizer_state_dict": _optimizer_dict(model, optimizer, weights, moments),
+            "step": int(moments["step"]),
+        }
+        torch.save(held | ({"ema_state_dict": averages} if averages else {}), path)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    import torch
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what it can't read, which it then says
+            held = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file may make it raise
+        named = re.search(r"GLOBAL (\S+)", str(error))  # its own advice is to run the file
+        reason = f": it names {named[1]}" if named else ""
+        raise CheckpointError(
+            f"is nothing that torch.load(weights_only=True) reads{reason}",
+            where=path,
+            remedy="nothing of it was run; don't trust where it came from",
+        ) from error
+    if not isinstance(held, Mapping) or not all(isinstance(name, str) for name in held):
+        raise CheckpointError(f"holds a {type(held).__name__}, not tensors by name", where=path)
+    return held
+
+
+def _first(held: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any] | None:
+    return next((held[name] for name in names if isinstance(held.get(name), Mapping)), None)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(_PREFIX)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"a {type(value).__name__} stands where a tensor should")
+    plain = value.detach() if value.dtype == torch.float64 else value.detach().float()
+    array: NDArray[Any] = plain.numpy()
+    return array
+
+
+def _averages(held: Mapping[str, Any]) -> State:
+    return {f"{_bare(name)}/ema": _array(value) for name, value in held.get("ema_state_dict", {}).items()}
+
+
+def _averaged(model: ModelSpec, optimizer: OptimizerSpec) -> tuple[str, ...]:
+    return model.trainable if optimizer.ema is not None else ()
+
+
+def _moments(
+    state: Mapping[str, Any], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec
+) -> State:
+    """By canonical name, and `step` where it counts.
+
+    A state_dict has parameters by number, in the order of `net.parameters()`.
+    """
+    names = _numbered(state["param_groups"], declared, model, optimizer)
+    moments: State = {}
+    steps = set()
+    for number, held in state["state"].items():
+        name = names.get(number, f"parameter {number}")
+        for key, value in held.items():
+            if key == "step":
+                steps.add(int(value))
+            elif value is not None:
+                moments[f"{name}/{key}"] = _array(value)
+    if len(steps) > 1:
+        raise ValueError(f"its parameters were updated {', '.join(map(str, sorted(steps)))} times")
+    if not moments:  # before its first update
+        moments = {
+            f"{name}/{buffer}": np.zeros(model.tensors[name].shape, np.float32)
+            for name in model.trainable
+            for buffer in optimizer.moments
+        }
+    return moments | ({"step": np.array(steps.pop(), np.int64)} if steps else {})
+
+
+def _numbered(
+    groups: list[dict[str, Any]], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec
+) -> dict[int, str]:
+    numbers = [number for group in groups for number in group["params"]]
+    trainable = set(model.trainable)
+    orders = [[name for name in declared if name in trainable]]
+    if all("param_names" in group for group in groups):
+        orders = [[_bare(name) for name in group["param_names"]] for group in groups]
+    elif len(groups) > 1:
+        decayed = optimizer.decayed(model)
+        orders = [[name for name in orders[0] if (name in decayed) is kept] for kept in (True, False)]
+        if [len(order) for order in orders] != [len(group["params"]) for group in groups]:
+            raise ValueError("its parameter groups have no param_names: which is which can't be told")
+    return dict(zip(numbers, (name for order in orders for name in order), strict=False))
+
+
+def _state_dict(model: ModelSpec, weights: State, steps: int) -> dict[str, Any]:
+    """With the count of batches that nn.BatchNorm2d keeps too."""
+    import torch
+
+    state: dict[str, Any] = {}
+    for node in model.walk():
+        state |= {name: torch.from_numpy(weights[name]) for name in node.tensors}
+        if isinstance(node.layer, BatchNorm2d):
+            state[f"{node.path}.{_COUNT}"] = torch.tensor(steps)
+    return state
+
+
+def _optimizer_dict(
+    model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State
+) -> dict[str, Any]:
+    """Of the torch.optim optimizer that the backend itself trains with, each kernel left to the reader.
+
+    One group of parameters, or, where some are spared the decay, those that decay and those that do not.
+    """
+    from xtrain_torch.model import TorchModel
+    from xtrain_torch.optimizer import TorchOptimizer
+
+    lowered = TorchModel(model, "cpu")
+    lowered.load(weights)
+    filled = TorchOptimizer(optimizer, lowered)
+    filled.load(moments)
+    state: dict[str, Any] = filled.native.state_dict()
+    if isinstance(optimizer, SGD):  # which would carry a count along and never raise it
+        for held in state["state"].values():
+            del held["step"]
+    decayed = optimizer.decayed(model)
+    parts = [[name for name in model.trainable if (name in decayed) is kept] for kept in (True, False)]
+    for group, names in zip(state["param_groups"], filter(None, parts), strict=True):
+        group["param_names"] = names
+        group |= {kernel: None for kernel in ("fused", "foreach") if kernel in group}
+    return state

@@ -1,0 +1,247 @@
+"""Weights and optimizer state from one framework's files into another's, checked against a model.
+
+The seam between any two formats is the canonical state. Each side is handled in a process of its own, and
+safetensors, the format of checkpoints, here.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+from xtrain import checkpoint as checkpoints
+from xtrain import plugins, session
+from xtrain.apart import apart
+from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
+from xtrain.files import sync, sync_folder
+from xtrain.protocols import Files
+from xtrain.recipe import Recipe
+from xtrain.rundir import locate
+from xtrain.session import Options
+from xtrain.spec import ModelSpec, OptimizerSpec, Shape, State
+
+_SHOWN = 3
+"""Differences that an error names before it only counts them."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written."""
+
+    paths: tuple[Path, ...]
+    tensors: int
+    step: int | None
+    """Updates made, where there is an optimizer state."""
+    rounded: bool
+    """True where float64 became float32."""
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    weights_only: bool = False,
+    force: bool = False,
+) -> Converted:
+    """Write the model of `source` in the format of `target`'s suffix.
+
+    Args:
+        source: a file, or a run or one of its checkpoint folders, which know their recipe themselves.
+        target: a file that is not there yet.
+        recipe: whose model and optimizer `source` must hold.
+        weights_only: leave the optimizer state out.
+        force: replace `target`.
+
+    Raises:
+        UsageError: a format nobody knows, no recipe, a target that exists.
+        CheckpointError: a damaged or hostile source, or one of another model or optimizer.
+
+    """
+    target = Path(target)
+    owner = _owner(target)
+    _check_target(target, _files(owner).beside, force)
+    recipe, weights, moments = _read(Path(source), recipe, weights_only)
+    rounded = False
+    if owner:  # safetensors alone keep float64
+        rounded = any(value.dtype == np.float64 for value in {**weights, **(moments or {})}.values())
+        weights, moments = _single(weights), None if moments is None else _single(moments)
+    paths = _put(owner, target, (recipe.model_spec, recipe.optimizer, weights, moments))
+    return Converted(paths, len(weights), None if moments is None else int(moments["step"]), rounded)
+
+
+class Safetensors:
+    """Weights in one file, optimizer state in another beside it."""
+
+    suffixes: tuple[str, ...] = (".safetensors",)
+    beside = ".optimizer.safetensors"
+
+    def read(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec | None
+    ) -> tuple[State, State | None]:
+        """Counts of batches, which nothing here uses, are passed over."""
+        weights = {key: v for key, v in _load(path).items() if not key.endswith("num_batches_tracked")}
+        second = path.with_suffix(self.beside)
+        return weights, _load(second) if optimizer and second.exists() else None
+
+    def write(
+        self, path: Path, model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State | None
+    ) -> None:
+        """As a run's checkpoints have them."""
+        for place, state in ((path, weights), (path.with_suffix(self.beside), moments)):
+            if state is not None:
+                whole = {
+                    name: np.ascontiguousarray(value).reshape(value.shape) for name, value in state.items()
+                }
+                save_file(whole, place, metadata={"format": "xtrain"})
+
+
+def _load(path: Path) -> State:
+    try:
+        return dict(load_file(path))
+    except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"can't be read as safetensors: {error}", where=path) from error
+
+
+def _owner(path: Path) -> str:
+    """The backend whose format a file has by its suffix; empty for safetensors."""
+    known = dict.fromkeys(Safetensors.suffixes, "") | plugins.formats()
+    if path.is_dir() or path.suffix not in known:
+        found = "is a folder" if path.is_dir() else f"has the suffix {path.suffix!r}"
+        raise UsageError(f"{found}, which no format has", where=path, remedy=suggest(path.suffix, known))
+    return known[path.suffix]
+
+
+def _files(owner: str) -> Files:
+    if not owner:
+        return Safetensors()
+    found = plugins.files(owner)
+    if found is None:
+        raise BackendError(f"backend {owner!r} has no files of its own")
+    return found
+
+
+def _check_target(target: Path, beside: str, force: bool) -> None:
+    """Refuse before any work what can't be written, or would overwrite something."""
+    if not target.parent.is_dir():
+        raise UsageError("there is no such folder to write to", where=target.parent)
+    for path in (target, *_second(target, beside)):
+        if path.exists() and not force:
+            raise UsageError("exists", where=path, remedy="choose another name, or replace it with --force")
+
+
+def _second(path: Path, beside: str) -> tuple[Path, ...]:
+    return (path.with_suffix(beside),) if beside else ()
+
+
+def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Recipe, State, State | None]:
+    """The recipe, and the states of it that `source` holds."""
+    moments: State | None
+    if source.is_dir():
+        run, name = locate(source)
+        recipe = recipe or run.recipe
+        found = checkpoints.load(run.checkpoint(name), recipe.model_spec)
+        weights, moments = found.model, found.optimizer
+        if weights_only:  # those that evaluation uses
+            weights, moments = checkpoints.averaged(weights, moments), None
+    else:
+        owner = _owner(source)
+        if not source.is_file():
+            raise UsageError("there is no such file", where=source)
+        if recipe is None:
+            remedy = "give the recipe it was trained with: --recipe RECIPE"
+            raise UsageError("a file does not say of which model it is", where=source, remedy=remedy)
+        given = (recipe.model_spec, None if weights_only else recipe.optimizer)
+        weights, moments = _place(owner)(_read_here, owner, source, *given)
+    model, optimizer = recipe.model_spec, recipe.optimizer
+    shapes = {name: tensor.shape for name, tensor in model.tensors.items()}
+    _compare(weights, shapes, f"the weights of model {model.name}", source)
+    weights = {name: _floats(weights[name]) for name in shapes}
+    if moments is not None:
+        buffers = {
+            f"{name}/{buffer}": shapes[name] for name in model.trainable for buffer in optimizer.buffers
+        }
+        _compare(moments, {"step": (), **buffers}, f"the state of optimizer {optimizer.name}", source)
+        count = np.array(moments["step"], dtype=np.int64)
+        moments = {"step": count, **{name: _floats(moments[name]) for name in buffers}}
+    return recipe, weights, moments
+
+
+def _place(owner: str) -> Callable[..., Any]:
+    """Where a call is made: a framework's in a process of its own."""
+    return apart if owner else lambda function, *given: function(*given)
+
+
+def _read_here(
+    owner: str, path: Path, model: ModelSpec, optimizer: OptimizerSpec | None
+) -> tuple[State, State | None]:
+    return _opened(owner, model).read(path, model, optimizer)
+
+
+def _opened(owner: str, model: ModelSpec) -> Files:
+    """In a process that may become a framework's own."""
+    if owner:
+        session.open_backend(Options(owner), model)
+    return _files(owner)
+
+
+def _floats(value: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    return value if value.dtype == np.float64 else value.astype(np.float32)
+
+
+def _single(state: State) -> State:
+    return {name: value if name == "step" else value.astype(np.float32) for name, value in state.items()}
+
+
+def _compare(found: State, wanted: Mapping[str, Shape], what: str, where: Path) -> None:
+    """`CheckpointError` that names the first tensors which are missing, unexpected or of another shape."""
+    wrong = [f"{name} is missing" for name in wanted if name not in found]
+    wrong += [f"{name} is unexpected" for name in found if name not in wanted]
+    wrong += [
+        f"{name} has the shape {list(found[name].shape)}, not {list(shape)}"
+        for name, shape in wanted.items()
+        if name in found and found[name].shape != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise CheckpointError(
+            f"does not hold {what}: {'; '.join(wrong[:_SHOWN])}{more}",
+            where=where,
+            remedy="give the recipe it was trained with; --weights-only leaves an optimizer state out",
+        )
+
+
+_Given = tuple[ModelSpec, OptimizerSpec, State, State | None]
+
+
+def _put(owner: str, target: Path, given: _Given) -> tuple[Path, ...]:
+    """Write beside and rename; the weights come last, so where they stand all is whole."""
+    beside = None
+    try:
+        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _place(owner)(_write_here, owner, beside / target.name, *given)
+        made = sorted(beside.iterdir(), key=lambda path: path.name == target.name)
+        for path in made:
+            sync(path)
+        for old in (target, *_second(target, _files(owner).beside)):
+            old.unlink(missing_ok=True)
+        for path in made:
+            path.replace(target.parent / path.name)
+        sync_folder(target.parent)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:  # the libraries' full disks
+        problem = getattr(error, "strerror", None) or error
+        raise XtrainError(f"can't be written: {problem}", where=target, remedy="nothing was") from error
+    finally:
+        if beside:
+            shutil.rmtree(beside, ignore_errors=True)
+    return tuple(target.parent / path.name for path in reversed(made))
+
+
+def _write_here(owner: str, path: Path, *given: *_Given) -> None:
+    _opened(owner, given[0]).write(path, *given)
