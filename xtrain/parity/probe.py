@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from xtrain import plan
 from xtrain.noise import nudged
 from xtrain.parity.trace import UNITS
-from xtrain.spec import ModelSpec, State
+from xtrain.spec import ModelSpec, Shape, State
 
 SAMPLES = 16
 UPDATES = (1, 2, 10, 100)
@@ -31,6 +31,18 @@ def state(seed: int, initial: State) -> State:
     return {name: value.astype(np.float32) for name, value in found.items()}
 
 
+class Stream:
+    """Numbers drawn once and read from another place for each step and tensor: cheap, and always the same."""
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._size, self._twice = values.size, np.concatenate([values, values])
+
+    def at(self, step: int, place: int, shape: Shape) -> NDArray[np.float64]:
+        """For the tensor at `place` of its state, of at most as many elements as were drawn."""
+        start = (7919 * step + 104729 * place) % self._size
+        return self._twice[start : start + math.prod(shape)].reshape(shape)
+
+
 class Gradients:
     """Gradients that are fed to an optimizer, another one at each step.
 
@@ -46,22 +58,39 @@ class Gradients:
 
     def __init__(self, seed: int, model: ModelSpec, draw: int) -> None:
         self._shapes = {name: model.tensors[name].shape for name in model.trainable}
-        largest = max(math.prod(shape) for shape in self._shapes.values())
+        largest = max(map(math.prod, self._shapes.values()))
         values = {"gradients": _normal(seed, "gradients", largest)}
-        self._values = nudged(values, draw, UNITS[draw])["gradients"]
+        self._values = Stream(nudged(values, draw, UNITS[draw])["gradients"])
         self._sizes = 10.0 ** -(np.arange(largest) % 9)
 
     def at(self, step: int) -> State:
         """Gradients of a step (counted from 1), float32."""
-        return {
-            name: self._drawn(step, place, math.prod(shape)).reshape(shape)
-            for place, (name, shape) in enumerate(self._shapes.items())
-        }
+        found: State = {}
+        for place, (name, shape) in enumerate(self._shapes.items()):
+            size = self._sizes[: math.prod(shape)].reshape(shape)
+            found[name] = (self._values.at(step, place, shape) * size).astype(np.float32)
+        return found
 
-    def _drawn(self, step: int, place: int, size: int) -> NDArray[np.float32]:
-        rolled = np.roll(self._values, 7919 * step + 104729 * place)[:size]
-        drawn: NDArray[np.float32] = (rolled * self._sizes[:size]).astype(np.float32)
-        return drawn
+
+class Rounding:
+    """What a step's rounding could have done: every value moved by up to `UNITS[draw]` in its last place.
+
+    A nudge before the first step knows one rounding; a hundred steps make a hundred.
+    """
+
+    def __init__(self, seed: int, model: ModelSpec, draw: int) -> None:
+        largest = max(math.prod(tensor.shape) for tensor in model.tensors.values())
+        ones = {"rounding": np.ones(largest)}
+        self._factors = Stream(nudged(ones, seed + draw, UNITS[draw])["rounding"])
+
+    def of(self, state: State, step: int) -> State:
+        """The state, float32, as it might have come out of `step`; whole numbers stay."""
+        return {
+            name: (value * self._factors.at(step, place, value.shape)).astype(np.float32)
+            if np.issubdtype(value.dtype, np.floating)
+            else value
+            for place, (name, value) in enumerate(state.items())
+        }
 
 
 def thinned(state: State) -> State:

@@ -88,10 +88,10 @@ def gradients(bench: Bench, draw: int) -> State:
 
 
 def updates(bench: Bench, draw: int) -> State:
-    """P4: weights and moments after some of a hundred steps on fed gradients."""
+    """P4: weights and moments after some of a hundred steps on fed gradients; nudged at every step."""
     bench.reset(_probe_state(bench, draw))
-    optimizer, model = bench.parts.optimizer, bench.parts.model
-    fed = probe.Gradients(bench.recipe.seed, bench.spec, draw)
+    optimizer, model, seed = bench.parts.optimizer, bench.parts.model, bench.recipe.seed
+    fed, rounding = probe.Gradients(seed, bench.spec, draw), probe.Rounding(seed, bench.spec, draw)
     found: State = {}
     for number in range(1, probe.UPDATES[-1] + 1):
         optimizer.step(fed.at(number), bench.step(number))
@@ -99,6 +99,8 @@ def updates(bench: Bench, draw: int) -> State:
             state = model.state()
             found |= {f"step {number}/{name}": state[name] for name in bench.spec.trainable}
             found |= {f"step {number}/{name}": value for name, value in optimizer.state().items()}
+        if UNITS[draw]:
+            bench.reset(rounding.of(model.state(), number), rounding.of(optimizer.state(), number))
     return found
 
 
