@@ -26,7 +26,13 @@ from xtrain.session import Options
 @click.option("--levels", default="P0-P5", show_default=True, help="Such as P0-P3 or P1,P5.")
 @click.option("--steps", type=click.IntRange(min=1), help="Of the trajectory; default: an epoch.")
 @click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Of level P6.")
-@click.option("--margin", type=float, default=MARGIN, show_default=True, help="Of level P6, a fraction of 1.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=MARGIN,
+    show_default=True,
+    help="Of level P6, a fraction of 1.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Default: parity/RECIPE-TIME.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i].")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads; default: each backend's choice.")
@@ -62,7 +68,12 @@ def command(
     recipe = read_recipe(subjects[0], settings, seed)
     folder = out or _folder(recipe.name)
     choices = [Options(name, device, threads, data_dir) for name in _backends(backends)]
+    if mode != "record" and len(choices) < 2:
+        raise UsageError(
+            f"one backend compares with nothing: {choices[0].backend}", remedy="name two or more"
+        )
     ask = Ask(_levels(levels), steps, seeds)
+    _make(folder)
     paths = ladder.record_all(recipe, choices, ask, folder / "traces", click.echo)
     if mode == "record":
         click.echo(f"traces: {' '.join(map(str, paths))}")
@@ -71,8 +82,8 @@ def command(
 
 
 def _conclude(certificate: Certificate, folder: Path) -> int:
+    _make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         certificate.save(folder / "parity.json")
         page.save(certificate, folder / "parity.html")
     except OSError as error:
@@ -83,6 +94,13 @@ def _conclude(certificate: Certificate, folder: Path) -> int:
     verdict = f"{failed} do not hold" if failed else "all hold"
     click.echo(f"{len(certificate.rows)} figures, {verdict}: {folder / 'parity.html'}")
     return 0 if certificate.holds else 1
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise XtrainError(f"the folder can't be made: {error.strerror}", where=folder) from error
 
 
 def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
@@ -97,9 +115,15 @@ def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
 
 
 def _backends(text: str | None) -> list[str]:
-    if text:
-        return [name.strip() for name in text.split(",")]
-    return [backend.name for backend in plugins.loadable() if plugins.installed(backend)]
+    """What is wrong with them is said before the first one records."""
+    if not text:
+        return [backend.name for backend in plugins.loadable() if plugins.installed(backend)]
+    names = [name.strip() for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--backends {text}: one is named twice")
+    for name in names:
+        plugins.require(plugins.load(name))
+    return names
 
 
 def _levels(text: str) -> tuple[str, ...]:
@@ -109,9 +133,10 @@ def _levels(text: str) -> tuple[str, ...]:
         for level in (first, last or first):
             if level not in LEVELS:
                 raise UsageError(f"--levels {text}: no level {level!r}", remedy=suggest(level, LEVELS))
-        found.update(LEVELS[LEVELS.index(first) : LEVELS.index(last or first) + 1])
-    if not found:
-        raise UsageError(f"--levels {text}: the first level comes first")
+        span = LEVELS[LEVELS.index(first) : LEVELS.index(last or first) + 1]
+        if not span:
+            raise UsageError(f"--levels {text}: in {part} the lower level comes first")
+        found.update(span)
     return tuple(level for level in LEVELS if level in found)
 
 

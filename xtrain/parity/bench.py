@@ -11,7 +11,7 @@ from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
 from xtrain.recipe import Recipe
 from xtrain.schedules import Clock
-from xtrain.spec import State, StepInput
+from xtrain.spec import Draws, State, StepInput
 
 
 class Bench:
@@ -26,6 +26,7 @@ class Bench:
 
     def __init__(self, backend: Backend, recipe: Recipe, arrays: data.Arrays) -> None:
         self.recipe, self.spec = recipe, recipe.model_spec
+        self._backend, self._split = backend, session.splits(recipe, arrays)[0]
         self.initial = session.initial_state(recipe)
         self.parts = session.build(backend, recipe, arrays, self.initial)
         self.blank = self.parts.optimizer.state()
@@ -47,24 +48,42 @@ class Bench:
         keys = plan.dropout_keys(self.recipe.seed, number, self.spec)
         return StepInput(number, self.recipe.lr(clock), keys, self.recipe.momentum(clock))
 
-    def batches(self, epoch: int, skip: int = 0, samples: int | None = None) -> Iterator[Batch]:
-        """Of an epoch after `skip` batches, as the trainer asks for them; of each the first `samples`."""
-        section, train = self.recipe.data, self.parts.train
-        draws = plan.train_draws(
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Of an epoch, as the trainer asks for them."""
+        return self.parts.train.batches(self._draws(epoch))
+
+    def groups(self, number: int) -> list[Batch]:
+        """What the trainer hands over at a step: as many batches as it accumulates."""
+        draws = self.draws(number)
+        several = draws.batches[: self.recipe.loop.accumulate]
+        return list(self.parts.train.batches(replace(draws, batches=several)))
+
+    def batch(self, number: int, samples: int, draw: int) -> Batch:
+        """The first `samples` of a step's first batch, its pixels nudged as draw `draw` has it.
+
+        Sums over an image round at each of its terms, which nudged weights alone do not show.
+        """
+        draws = self.draws(number)
+        table = moved({"table": self._split.table}, draw)["table"]
+        dataset = self._backend.dataset(replace(self._split, table=table)) if draw else self.parts.train
+        return next(dataset.batches(replace(draws, batches=(draws.batches[0][:samples],))))
+
+    def draws(self, number: int) -> Draws:
+        """The plan's choices from a step on, to the end of its epoch."""
+        epoch, step = divmod(number - 1, self.steps_per_epoch)
+        return self._draws(epoch + 1, step * self.recipe.loop.accumulate)
+
+    def _draws(self, epoch: int, skip: int = 0) -> Draws:
+        section = self.recipe.data
+        return plan.train_draws(
             self.recipe.seed,
             epoch,
-            len(train),
+            len(self.parts.train),
             section.batch_size,
             drop_last=section.drop_last,
             augment=section.augment,
             skip=skip,
         )
-        return train.batches(replace(draws, batches=tuple(batch[:samples] for batch in draws.batches)))
-
-    def batch(self, number: int, samples: int) -> Batch:
-        """The first `samples` of a step's first batch."""
-        epoch, step = divmod(number - 1, self.steps_per_epoch)
-        return next(self.batches(epoch + 1, step * self.recipe.loop.accumulate, samples))
 
 
 def moved(state: State, draw: int) -> State:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from xtrain.errors import UsageError
 from xtrain.files import write_atomically
 from xtrain.parity.compare import Row
-from xtrain.parity.trace import Trace
+from xtrain.parity.trace import DAMAGE, Trace, check_facts
 
 _FORMAT = 1
 
@@ -47,7 +48,7 @@ class Certificate:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        rows = [asdict(row) | {"holds": row.holds} for row in self.rows]
+        rows = [_strict(asdict(row)) | {"holds": row.holds} for row in self.rows]
         written = {"format": _FORMAT, "holds": self.holds} | asdict(self) | {"rows": rows}
         write_atomically(path, json.dumps(written, indent=1) + "\n")
 
@@ -60,16 +61,33 @@ class Certificate:
                 raise ValueError(f"its format is {found['format']}, this xtrain reads {_FORMAT}")
             rows = tuple(_row(values) for values in found["rows"])
             facts = tuple(found["facts"])
-            for needed in ("backend", "device", "threads", "levels", "steps", "seeds", "recipe"):
-                _ = [given[needed] for given in facts]
-            return cls(facts, rows, found["losses"], found["outcomes"], float(found["margin"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"is no certificate: {error}", where=path) from error
+            for given in facts:
+                check_facts(given)
+            names = [given["backend"] for given in facts]
+            losses, outcomes = ({name: found[key][name] for name in names} for key in ("losses", "outcomes"))
+            if len(set(names)) < 2:
+                raise ValueError(f"it is of {len(set(names))} backends")
+            return cls(facts, rows, losses, outcomes, float(found["margin"]))
+        except DAMAGE as error:
+            raise UsageError(
+                f"is no certificate: {error}",
+                where=path,
+                remedy="give a parity.json that xtrain parity wrote",
+            ) from error
+
+
+def _strict(values: dict[str, Any]) -> dict[str, Any]:
+    """What is not finite as text: JSON has no number for it."""
+    return {
+        name: str(value) if isinstance(value, float) and not isfinite(value) else value
+        for name, value in values.items()
+    }
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    figures = {key: value for key, value in values.items() if key != "holds"}
-    return Row(**figures | {"pair": tuple(figures["pair"])})
+    first, second = values["pair"]
+    figures = (float(values[name]) for name in ("error", "noise", "allowed"))
+    return Row(values["level"], (first, second), values["item"], *figures)
 
 
 def differences(before: Certificate, now: Certificate) -> list[str]:
@@ -83,4 +101,10 @@ def differences(before: Certificate, now: Certificate) -> list[str]:
             found.append(f"{name}: losses are not those recorded, to the bit")
         if before.outcomes[name] != now.outcomes[name]:
             found.append(f"{name}: accuracies were {before.outcomes[name]}, are {now.outcomes[name]}")
+    # repr: a NaN is itself again, and differs from itself.
+    figures = [{(row.level, row.pair, row.item): repr(row) for row in of.rows} for of in (before, now)]
+    different = [key for key in figures[0] | figures[1] if figures[0].get(key) != figures[1].get(key)]
+    if different:
+        level, pair, item = different[0]
+        found.append(f"{len(different)} figures are not those recorded: {level} {', '.join(pair)}, {item}")
     return found

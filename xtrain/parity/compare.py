@@ -1,7 +1,8 @@
 """Compares traces, and nothing but traces: each figure beside the noise it is judged by.
 
-Two backends may lie as far apart as either lies from itself when its weights are moved by 16 units in the
-last place; on a trajectory twice as far, for there rounding has grown into another draw of one distribution.
+Two backends may lie as far apart as the quieter one lies from itself when its weights are moved by 16 units
+in the last place; on a trajectory twice as far as either does, for there rounding has grown, and two backends
+are two draws of one distribution.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.errors import UsageError
-from xtrain.noise import EPSILON, distance, least
+from xtrain.noise import EPSILON, TINY, distance, least
 from xtrain.parity import outcome
 from xtrain.parity.trace import LEVELS, UNITS, Trace
 from xtrain.recipe import Recipe
@@ -45,15 +46,16 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """False for NaN too."""
-        return self.error <= self.allowed
+        """False for NaN too, and where a bound is not finite: beside infinity all would hold."""
+        return self.error <= self.allowed < np.inf and self.noise < np.inf
 
     @property
     def share(self) -> float:
-        """Error as a share of what is allowed."""
-        if self.holds and not self.error:
-            return 0.0
-        return self.error / self.allowed if self.allowed else float("inf")
+        """Error as a share of what is allowed; infinite where one of the figures is no number."""
+        if self.holds:
+            return self.error / self.allowed if self.error else 0.0
+        finite = np.isfinite([self.error, self.noise, self.allowed]).all()
+        return self.error / self.allowed if finite and self.allowed else float("inf")
 
 
 def compare(traces: Sequence[Trace], recipe: Recipe, margin: float = outcome.MARGIN) -> list[Row]:
@@ -91,10 +93,16 @@ def envelope(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """By step, the largest relative difference so far from the run itself: nudged by one unit, and by 16."""
     runs = np.array(draws)
-    apart = np.abs(runs - runs[0]) / np.abs(runs[0])
+    apart = relative(runs[0], runs)
     so_far = np.maximum.accumulate(apart, axis=1)
     units = np.array(UNITS)
     return so_far[units == 1].max(axis=0), so_far[units > 1].max(axis=0)
+
+
+def relative(run: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By step, how far another run's losses lie from a run's; 0 where both are 0."""
+    apart: NDArray[np.float64] = np.abs(other - run) / np.maximum(np.abs(run), TINY)
+    return apart
 
 
 def _check(traces: Sequence[Trace]) -> None:
@@ -110,14 +118,22 @@ def _check(traces: Sequence[Trace]) -> None:
             )
     if len(set(names)) < len(names):
         raise UsageError(f"two traces are of one backend: {', '.join(names)}")
+    if not set(first.levels).intersection(*(trace.levels for trace in traces)):
+        levels = "; ".join(f"{trace.backend} has {', '.join(trace.levels)}" for trace in traces)
+        raise UsageError(
+            f"no level is in all of the traces: {levels}", remedy="record both with one --levels"
+        )
 
 
 def _terms(trace: Trace, recipe: Recipe) -> Row:
     """Every layer, the loss and every key of the optimizer has a term of the backend; nothing else has."""
     layers = {f"model.{node.path}" for node in recipe.model_spec.walk()}
     keys = {f"optimizer.{field.name}" for field in fields(recipe.optimizer)}
-    different = sorted((layers | keys | {"loss"}) ^ trace.terms.keys())
-    item = f"{different[0]} has no term" if different else f"{len(trace.terms)} terms"
+    wanted = layers | keys | {"loss"}
+    different = sorted(wanted ^ trace.terms.keys())
+    item = f"{len(trace.terms)} terms"
+    if different:
+        item = f"{different[0]} {'has no term' if different[0] in wanted else 'is not of the recipe'}"
     return Row("P0", (trace.backend, "recipe"), item, float(len(different)), 0.0, 0.0)
 
 
@@ -141,33 +157,44 @@ def judged(
     if value is None or other is None or other.shape != value.shape:
         return Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
     floor, units = least(value), max(UNITS)
-    noise = max(_moved(ours, name, 1), _moved(theirs, name, 1), floor)
-    allowed = max(_moved(ours, name, units), _moved(theirs, name, units), units * floor)
+    noise, allowed = (max(_quieter(ours, theirs, name, by), by * floor) for by in (1, units))
     return Row(level, pair, name, distance(value, other), noise, allowed)
+
+
+def _quieter(ours: Sequence[State], theirs: Sequence[State], name: str, units: int) -> float:
+    """How far the one moves that moves less: a backend that scatters must not widen its own bound.
+
+    Infinite, a bound that never holds, where one of them is no number.
+    """
+    both = _moved(ours, name, units), _moved(theirs, name, units)
+    return min(both) if np.isfinite(both).all() else float("inf")
 
 
 def _moved(draws: Sequence[State], name: str, units: int) -> float:
     """How far the draws of so many units lie from the run itself."""
-    return max(distance(draws[i][name], draws[0][name]) for i, moved in enumerate(UNITS) if moved == units)
+    moved = [i for i, by in enumerate(UNITS) if by == units]
+    return float(np.max([distance(draws[i][name], draws[0][name]) for i in moved]))
 
 
 def _trajectory(a: Trace, b: Trace) -> Row:
     """The step whose losses come nearest to the envelope, or lie furthest beyond."""
     steps = min(len(a.losses[0]), len(b.losses[0]))  # those that both have
     ours, theirs = (np.array(trace.losses)[:, :steps] for trace in (a, b))
-    apart = np.abs(ours[0] - theirs[0]) / np.abs(ours[0])
+    apart = relative(ours[0], theirs[0])
     (noise, moved), (other_noise, other_moved) = envelope(ours), envelope(theirs)
     allowed = TRAJECTORY * np.maximum(np.maximum(moved, other_moved), max(UNITS) * EPSILON)
     share = apart / allowed
-    place = int(np.argmax(np.where(np.isfinite(share), share, np.inf)))
+    finite = np.isfinite([share, allowed, noise, other_noise]).all(axis=0)
+    place = int(np.argmax(np.where(finite, share, np.inf)))
     item = f"step {place + 1} of {steps}"
-    floor = max(float(noise[place]), float(other_noise[place]), EPSILON)
+    floor = float(np.max([noise[place], other_noise[place], EPSILON]))
     return Row("P5", (a.backend, b.backend), item, float(apart[place]), floor, float(allowed[place]))
 
 
 def _outcome(a: Trace, b: Trace, margin: float) -> Row:
     """Error: the far end of the interval that the tests leave for the difference of means."""
-    found = outcome.equivalence(a.outcomes, b.outcomes)
-    needed = outcome.seeds_needed(found.spread, margin)
-    item = f"{len(a.outcomes)} seeds of {needed} needed, means differ by {found.difference:+.4f}"
+    seeds = min(len(a.outcomes), len(b.outcomes))  # those that both have
+    found = outcome.equivalence(a.outcomes[:seeds], b.outcomes[:seeds])
+    needed = outcome.seeds_needed(found.spread, margin) or "too many"
+    item = f"{seeds} seeds of {needed} needed, means differ by {found.difference:+.4f}"
     return Row("P6", (a.backend, b.backend), item, found.bound, found.spread, margin)

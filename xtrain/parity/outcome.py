@@ -6,6 +6,7 @@ be refused; that is so where the (1 - 2 alpha) confidence interval lies within t
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,16 +47,18 @@ def half_width(spread: float, seeds: int) -> float:
     return _quantile(1 - ALPHA, seeds - 1) * spread / math.sqrt(seeds) if seeds > 1 else math.inf
 
 
-def seeds_needed(spread: float, margin: float = MARGIN) -> int:
-    """Fewest seeds from which the tests conclude with `POWER` where the backends are in truth the same.
+def seeds_needed(spread: float, margin: float = MARGIN) -> int | None:
+    """Fewest seeds with which the tests conclude with `POWER` where nothing differs; None above 10,000.
 
     n with (t(1 - alpha) + t((1 + power) / 2)) * spread / sqrt(n) <= margin, both of n - 1 degrees of freedom.
     """
-    for seeds in range(2, _MOST_SEEDS):
+
+    def enough(seeds: int) -> bool:
         t = _quantile(1 - ALPHA, seeds - 1) + _quantile((1 + POWER) / 2, seeds - 1)
-        if t * spread / math.sqrt(seeds) <= margin:
-            return seeds
-    return _MOST_SEEDS
+        return t * spread / math.sqrt(seeds) <= margin
+
+    found = 2 + bisect_left(range(2, _MOST_SEEDS), True, key=enough)
+    return found if found < _MOST_SEEDS else None
 
 
 def _quantile(probability: float, freedom: int) -> float:

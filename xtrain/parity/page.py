@@ -13,7 +13,7 @@ import numpy as np
 from xtrain.files import write_atomically
 from xtrain.noise import EPSILON
 from xtrain.parity.certificate import Certificate
-from xtrain.parity.compare import TRAJECTORY, Row, envelope, worst
+from xtrain.parity.compare import TRAJECTORY, Row, envelope, relative, worst
 from xtrain.parity.trace import UNITS
 
 _HEADERS = ("level", "backends", "figure", "difference", "noise", "allowed", "")
@@ -58,7 +58,7 @@ def figure(certificate: Certificate) -> str:
     for backend, draws in losses.items():
         curves.plot(steps, draws[0], lw=1, label=backend)
     for a, b in combinations(losses, 2):
-        difference = np.abs(losses[a][0] - losses[b][0]) / np.abs(losses[a][0])
+        difference = relative(losses[a][0], losses[b][0])
         shown = np.maximum(difference, EPSILON / 8)  # 0 has no logarithm
         apart.semilogy(steps, shown, lw=0.8, label=f"{a}, {b}")
     moved = np.max([envelope(draws)[1] for draws in losses.values()], axis=0)
@@ -93,7 +93,7 @@ def _about(certificate: Certificate) -> str:
     facts = certificate.facts[0]
     return (
         f"<p>{len(certificate.rows):,} figures of {len(certificate.facts)} backends; recipe "
-        f"<code>{facts['recipe_sha256'][:16]}</code>. Noise: how far a backend lies "
+        f"<code>{escape(facts['recipe_sha256'][:16])}</code>. Noise: how far a backend lies "
         "from itself when its weights are moved by one unit in the last place of float32; allowed: by "
         f"{max(UNITS)} units, on the trajectory {TRAJECTORY:g} times that.</p>"
     )

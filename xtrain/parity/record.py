@@ -22,7 +22,7 @@ from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
 from xtrain.session import Options
 from xtrain.spec import State
-from xtrain.trainer import Store, Trainer
+from xtrain.trainer import Store, Trainer, in_groups
 
 
 def record(recipe: Recipe, options: Options, ask: Ask, folder: Path) -> None:
@@ -56,17 +56,19 @@ def trace(
 def hashes(bench: Bench) -> Iterator[str]:
     """P1: of each step's images and labels, as the device has them."""
     for epoch in range(1, bench.recipe.loop.epochs + 1):
-        for batch in bench.batches(epoch):
-            images, labels = bench.parts.train.read(batch)
-            digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
-            digest.update(np.ascontiguousarray(labels).tobytes())
+        for batches in in_groups(bench.batches(epoch), bench.recipe.loop.accumulate):
+            digest = hashlib.sha256()
+            for batch in batches:
+                for array in bench.parts.train.read(batch):
+                    digest.update(f"{array.dtype} {array.shape}".encode())
+                    digest.update(np.ascontiguousarray(array).tobytes())
             yield digest.hexdigest()
 
 
 def forward(bench: Bench, draw: int) -> State:
     """P2: every layer's output, the loss, and the buffers after, in training and in evaluation."""
     model, loop = bench.parts.model, bench.parts.loop
-    batch, step, state = bench.batch(1, probe.SAMPLES), bench.step(1), _probe_state(bench, draw)
+    batch, step, state = bench.batch(1, probe.SAMPLES, draw), bench.step(1), _probe_state(bench, draw)
     images, _ = bench.parts.train.read(batch)
     found: State = {}
     for mode, given in (("train", step), ("eval", None)):
@@ -84,7 +86,7 @@ def forward(bench: Bench, draw: int) -> State:
 def gradients(bench: Bench, draw: int) -> State:
     """P3: of the mean loss by every parameter."""
     bench.reset(_probe_state(bench, draw))
-    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES), bench.step(1))
+    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES, draw), bench.step(1))
 
 
 def updates(bench: Bench, draw: int) -> State:
@@ -108,11 +110,14 @@ _TENSORS = {"P2": forward, "P3": gradients, "P4": updates}
 
 
 def losses(bench: Bench, draw: int, steps: int) -> list[float]:
-    """P5: of every step, as the trainer goes: schedule, accumulation and evaluation are its own."""
+    """P5: of every step, as the trainer goes: schedule, accumulation and evaluation are its own.
+
+    But it does not stop early: every draw would at a step of its own.
+    """
     bench.reset(moved(bench.initial, draw))
     watcher, progress = _Watcher(), Progress()
     loop = replace(bench.recipe.loop, log_every=1, checkpoint_every=steps + 1)
-    recipe, store = replace(bench.recipe, loop=loop), _Memory().store
+    recipe, store = replace(bench.recipe, loop=loop, stopping=None), _Memory().store
     Trainer(recipe, bench.parts, progress, [watcher], store, lambda: progress.step >= steps).run()
     return watcher.losses[:steps]
 

@@ -7,6 +7,7 @@ each seed, `P2.0.safetensors` and so on the tensors of a level, one file for eac
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,11 @@ UNITS = (0, 1, 16, 16)
 LEVELS = ("P0", "P1", "P2", "P3", "P4", "P5", "P6")
 
 _FORMAT = 1
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+    safetensors.SafetensorError,
+)
+"""What reading a file raises that is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,9 @@ def save(trace: Trace, folder: Path) -> None:
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
         about = {"format": _FORMAT, "facts": trace.facts, "terms": trace.terms, "files": files}
         (folder / "trace.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise XtrainError(f"the trace can't be written: {error.strerror}", where=folder) from error
+    except (OSError, safetensors.SafetensorError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise XtrainError(f"the trace can't be written: {problem}", where=folder) from error
 
 
 def load(folder: Path) -> Trace:
@@ -94,26 +101,65 @@ def load(folder: Path) -> Trace:
         for name, expected in about["files"].items():
             if _sha256(folder / Path(name).name) != expected:
                 raise ValueError(f"{name} is not the file that was written (its hash differs)")
+        check_facts(about["facts"])
         levels = [level for level in about["facts"]["levels"] if level in ("P2", "P3", "P4")]
-        return Trace(
+        unlisted = {f"{level}.{draw}.safetensors" for level in levels for draw in range(len(UNITS))}
+        unlisted |= {"batches.jsonl", "losses.jsonl", "outcomes.jsonl"}
+        unlisted -= about["files"].keys()
+        if unlisted:
+            raise ValueError(f"{min(unlisted)} is not among its files")
+        losses = [map(float, line["losses"]) for line in _lines(folder / "losses.jsonl")]
+        found = Trace(
             facts=about["facts"],
-            terms=about["terms"],
+            terms=dict(about["terms"]),
             batches=[line["sha256"] for line in _lines(folder / "batches.jsonl")],
             tensors={
                 level: [load_file(folder / f"{level}.{draw}.safetensors") for draw in range(len(UNITS))]
                 for level in levels
             },
-            losses=list(
-                map(list, zip(*(line["losses"] for line in _lines(folder / "losses.jsonl")), strict=True))
-            ),
-            outcomes=[line["accuracy"] for line in _lines(folder / "outcomes.jsonl")],
+            losses=list(map(list, zip(*losses, strict=True))),
+            outcomes=[float(line["accuracy"]) for line in _lines(folder / "outcomes.jsonl")],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        _check_counts(found)
+        return found
+    except DAMAGE as error:
         raise UsageError(
             f"is not a whole trace: {error}",
             where=folder,
             remedy="record it again: xtrain parity RECIPE --record",
         ) from error
+
+
+_FACTS = {
+    **dict.fromkeys(("backend", "device", "system", "recipe", "recipe_sha256"), str),
+    **{"steps": int, "seeds": int, "levels": list, "versions": dict, "threads": int | None},
+}
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """An error of `DAMAGE` where one is missing, or the recipe is not the one whose hash it has."""
+    for name, kind in _FACTS.items():
+        if not isinstance(facts[name], kind):
+            raise TypeError(f"{name} is {facts[name]!r}")
+    if not set(facts["levels"]) <= set(LEVELS):
+        raise ValueError(f"levels are {facts['levels']!r}")
+    tomllib.loads(facts["recipe"])
+    if facts["recipe_sha256"] != hashlib.sha256(facts["recipe"].encode()).hexdigest():
+        raise ValueError("its recipe is not the one that was recorded (its hash differs)")
+
+
+def _check_counts(trace: Trace) -> None:
+    """`ValueError` where a level has fewer values than it was recorded with."""
+    for level, draws in trace.tensors.items():
+        shapes = [{name: value.shape for name, value in state.items()} for state in draws]
+        if not shapes[0] or any(other != shapes[0] for other in shapes):
+            raise ValueError(f"{level} has not the same tensors in every draw")
+    if "P1" in trace.levels and not trace.batches:
+        raise ValueError("P1 has no batches")
+    if "P5" in trace.levels and [len(draw) for draw in trace.losses] != [trace.facts["steps"]] * len(UNITS):
+        raise ValueError(f"P5 has not {len(UNITS)} losses for each of {trace.facts['steps']} steps")
+    if "P6" in trace.levels and len(trace.outcomes) != trace.facts["seeds"]:
+        raise ValueError(f"P6 has not the accuracies of {trace.facts['seeds']} seeds")
 
 
 def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

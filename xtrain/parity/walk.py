@@ -27,12 +27,7 @@ def lead(bench: Bench, numbers: Sequence[int]) -> dict[int, State]:
             weights, moments = model.state(), optimizer.state()
             found[number] = _passing(bench, number, weights, moments)
             bench.reset(weights, moments)
-        epoch, step = divmod(number - 1, bench.steps_per_epoch)
-        several = bench.recipe.loop.accumulate
-        batches = [
-            batch for batch, _ in zip(bench.batches(epoch + 1, step * several), range(several), strict=False)
-        ]
-        bench.parts.loop.train_step(batches, bench.step(number))
+        bench.parts.loop.train_step(bench.groups(number), bench.step(number))
     return found
 
 
@@ -41,7 +36,7 @@ def follow(bench: Bench, number: int, leader: State, draw: int) -> State:
     given = moved(leader, draw)
     weights, moments, step = part(given, "weights"), part(given, "moments"), bench.step(number)
     model, loop, optimizer = bench.parts.model, bench.parts.loop, bench.parts.optimizer
-    batch = bench.batch(number, probe.SAMPLES)
+    batch = bench.batch(number, probe.SAMPLES, draw)
     images, labels = bench.parts.train.read(batch)
     found: State = {"data/images": images, "data/labels": labels}
     for mode, now in _modes(step):
@@ -82,7 +77,7 @@ def inputs(nodes: Sequence[Node], x: NDArray[np.generic], outputs: State) -> Sta
 
 
 def _passing(bench: Bench, number: int, weights: State, moments: State) -> State:
-    batch, step = bench.batch(number, probe.SAMPLES), bench.step(number)
+    batch, step = bench.batch(number, probe.SAMPLES, 0), bench.step(number)
     images, _ = bench.parts.train.read(batch)
     found = {f"weights/{name}": value for name, value in weights.items()}
     found |= {f"moments/{name}": value for name, value in moments.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain import data, plan, session
+from xtrain import data, session
 from xtrain.parity import probe
 from xtrain.parity.bench import Bench
 from xtrain.parity.walk import part
@@ -87,7 +87,7 @@ class Situation:
     def under(self, loss: LossSpec) -> tuple[State, dict[str, float]]:
         """Gradients, and the loss in training and in evaluation, under another loss."""
         bench = Bench(self._reference, replace(self.recipe, loss=loss), self._arrays)
-        batch, loop = bench.batch(self.number, probe.SAMPLES), bench.parts.loop
+        batch, loop = bench.batch(self.number, probe.SAMPLES, 0), bench.parts.loop
         bench.reset(self.weights, self.moments)
         gradients = loop.gradients(batch, self.step)
         bench.reset(self.weights, self.moments)
@@ -101,9 +101,7 @@ class Situation:
         plain = replace(section, augment=tuple(step for step in section.augment if not step.words))
         train, _, _ = session.splits(replace(self.recipe, data=plain), self._arrays)
         dataset = self._reference.dataset(train)
-        epoch, step = divmod(self.number - 1, self.bench.steps_per_epoch)
-        place = step * self.recipe.loop.accumulate
-        draws = plan.train_draws(self.recipe.seed, epoch + 1, len(dataset), section.batch_size, skip=place)
+        draws = self.bench.draws(self.number)
         first = Draws((draws.batches[0][: probe.SAMPLES],))
         return dataset.read(next(dataset.batches(first)))[0]
 
