@@ -150,7 +150,7 @@ WRONG = {
     "no device": ("digits_mlp --backends numpy --device cuda", 2, ["'cuda' is not a device"]),
     "one backend": ("digits_mlp --backends numpy --levels P0", 2, ["one trace compares with nothing"]),
     "no level P7": ("digits_mlp --levels P7", 2, ["--levels P7: no level 'P7'", "allowed: P0, P1"]),
-    "levels turned": ("digits_mlp --levels P3-P1", 2, ["--levels P3-P1: the first level comes first"]),
+    "levels turned": ("digits_mlp --levels P3-P1", 2, ["--levels P3-P1: in P3-P1 the lower level comes first"]),
     "no levels": ("digits_mlp --levels=", 2, ["no level ''", "allowed: P0, P1"]),
     "half a range": ("digits_mlp --levels -P3", 2, ["no level ''"]),
     "no steps": ("digits_mlp --steps 0", 2, ["--steps", "0 is not in the range"]),

@@ -94,7 +94,7 @@ EXPECTED = {
         "eval/loss",
     ),
     "mirrored": ({}, "P1", "step 1"),
-    "one_buffer": (SEVERAL, "P5", "step 1 of"),
+    "one_buffer": (SEVERAL, "P1", "step 1"),
     "shared_state": ({}, "P2", "buffers/bn1.running_mean"),
 }
 # What real images can't show: pixels that are equal have equal surroundings, so that wherever a tie sends the

@@ -16,6 +16,8 @@ from xtrain.parity.outcome import MARGIN
 from xtrain.parity.trace import LEVELS, Ask
 from xtrain.session import Options
 
+_SHARE = click.FloatRange(0, 1, min_open=True)
+
 
 @click.command("parity")
 @click.argument("subjects", nargs=-1, required=True, metavar="RECIPE | TRACE TRACE... | FILE")
@@ -28,7 +30,7 @@ from xtrain.session import Options
 @click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Of level P6.")
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=_SHARE,
     default=MARGIN,
     show_default=True,
     help="Of level P6, a fraction of 1.",
