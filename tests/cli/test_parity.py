@@ -148,7 +148,8 @@ WRONG = {
     "unknown recipe": ("digits_mpl", 2, ["no such recipe", "'digits_mlp'"]),
     "unknown backend": ("digits_mlp --levels P0 --backends torhc", 2, ["unknown backend 'torhc'", "'torch'"]),
     "no device": ("digits_mlp --backends numpy --device cuda", 2, ["'cuda' is not a device"]),
-    "one backend": ("digits_mlp --backends numpy --levels P0", 2, ["one backend compares with nothing: numpy"]),
+    "one backend": ("digits_mlp --backends numpy", 2, ["one backend compares with nothing: numpy"]),
+    "a backend twice": ("digits_mlp --backends numpy,numpy", 2, ["one is named twice"]),
     "no level P7": ("digits_mlp --levels P7", 2, ["--levels P7: no level 'P7'", "allowed: P0, P1"]),
     "levels turned": ("digits_mlp --levels P3-P1", 2, ["in P3-P1 the lower level comes first"]),
     "no levels": ("digits_mlp --levels=", 2, ["no level ''", "allowed: P0, P1"]),
@@ -157,14 +158,14 @@ WRONG = {
     "one seed": ("digits_mlp --seeds 1", 2, ["--seeds", "1 is not in the range"]),
     "out is a file": ("digits_mlp --out file", 2, ["--out", "is a file"]),
     "out below a file": (
-        "digits_mlp --backends numpy --levels P0 --out file/x",
+        "digits_mlp --backends numpy --record --out file/x",
         1,
-        ["file/x/traces/numpy: the trace can't be written: Not a directory"],
+        ["file/x: the folder can't be made: Not a directory"],
     ),
     "certificate below a file": (
         "--compare held/traces/numpy held/traces/twin --out file/x",
         1,
-        ["file/x: the certificate can't be written: Not a directory"],
+        ["file/x: the folder can't be made: Not a directory"],
     ),
     "one trace": ("--compare held/traces/numpy", 2, ["one trace compares with nothing", "give two"]),
     "a trace twice": (

@@ -69,7 +69,7 @@ def command(
         return _verify(Path(subjects[0]), out or _folder("verified"), data_dir)
     recipe = read_recipe(subjects[0], settings, seed)
     folder = out or _folder(recipe.name)
-    choices = [Options(name, device, threads, data_dir) for name in _backends(backends)]
+    choices = [Options(name, device, threads, data_dir) for name in _backends(backends, device)]
     if mode != "record" and len(choices) < 2:
         raise UsageError(
             f"one backend compares with nothing: {choices[0].backend}", remedy="name two or more"
@@ -116,7 +116,7 @@ def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
     return code
 
 
-def _backends(text: str | None) -> list[str]:
+def _backends(text: str | None, device: str) -> list[str]:
     """What is wrong with them is said before the first one records."""
     if not text:
         return [backend.name for backend in plugins.loadable() if plugins.installed(backend)]
@@ -124,7 +124,7 @@ def _backends(text: str | None) -> list[str]:
     if len(set(names)) < len(names):
         raise UsageError(f"--backends {text}: one is named twice")
     for name in names:
-        plugins.require(plugins.load(name))
+        plugins.require(plugins.load(name, device))
     return names
 
 
