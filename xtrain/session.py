@@ -197,6 +197,8 @@ def _go_back(run: Run, progress: Progress) -> None:
         checkpoints.mark_last(run.checkpoints, progress.step)
     if progress.best_step and (run.checkpoints / f"step-{progress.best_step}").is_dir():
         checkpoints.mark_best(run.checkpoints, progress.best_step)
+    else:
+        (run.checkpoints / "best").unlink(missing_ok=True)  # it was reached later than this
     run.cut(lambda record: _happened(record, progress))
 
 

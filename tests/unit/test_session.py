@@ -196,6 +196,18 @@ def test_the_best_is_marked_again_where_a_kill_came_before_it(alone):
     assert alone.checkpoint("best").name == best
 
 
+def test_before_the_first_epoch_ends_nothing_is_the_best(alone):
+    marked = []
+
+    class Look(Recorder):
+        def start(self, start):
+            marked.append((alone.checkpoints / "best").is_symlink())
+
+    session.resume(alone, "step-4", Options("fake", observers=[Look()]), CHOSEN)
+    assert marked == [False]
+    assert (alone.checkpoints / "best").is_symlink()
+
+
 def test_more_epochs_are_kept_in_the_recipe(alone):
     more = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__epochs=4)
     assert resume(alone, chosen=more).step == 24
