@@ -119,7 +119,8 @@ def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
 def _backends(text: str | None, device: str) -> list[str]:
     """What is wrong with them is said before the first one records."""
     if not text:
-        return [backend.name for backend in plugins.loadable() if plugins.installed(backend)]
+        found = [backend for backend in plugins.loadable() if plugins.installed(backend)]
+        return [backend.name for backend in sorted(found, key=lambda backend: backend.rank)]
     names = [name.strip() for name in text.split(",")]
     if len(set(names)) < len(names):
         raise UsageError(f"--backends {text}: one is named twice")
