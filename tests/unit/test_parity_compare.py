@@ -187,10 +187,30 @@ def test_share():
 
 
 def test_the_envelope_is_the_largest_so_far_of_each_kind_of_draw():
-    draws = [[1.0, 2.0, 4.0], [1.1, 2.0, 4.4], [1.0, 1.2, 3.6], [1.3, 2.2, 4.0]]
+    draws = [[1.0, 2.0, 4.0], [1.1, 2.0, 4.4], [1.0, 1.2, 3.6], [1.3, 2.2, 4.0], [1.0, 2.0, 4.0]]
     once, sixteen = envelope(draws)
     np.testing.assert_allclose(once, [0.1, 0.1, 0.1])
     np.testing.assert_allclose(sixteen, [0.3, 0.4, 0.4])
+
+
+def test_what_a_run_does_by_itself_is_taken_off_its_envelope():
+    draws = [[1.0, 1.0], [1.1, 1.1], [1.3, 1.3], [1.3, 1.3], [1.0, 1.05]]
+    once, sixteen = envelope(draws)
+    np.testing.assert_allclose(once, [0.1, 0.0], atol=1e-15)
+    np.testing.assert_allclose(sixteen, [0.3, 0.2])
+
+
+def test_a_backend_that_scatters_does_not_widen_its_bound():
+    right = made("one")
+    noise = np.random.default_rng(0)
+    tensors = {
+        level: [
+            {name: v + 0.1 * noise.standard_normal(v.shape) if v.dtype.kind == "f" else v for name, v in d.items()}
+            for d in draws
+        ]
+        for level, draws in right.tensors.items()
+    }
+    assert outside(right, made("two", tensors=tensors)) != []
 
 
 def test_the_trajectory_is_allowed_twice_its_envelope():

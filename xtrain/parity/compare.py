@@ -1,8 +1,8 @@
 """Compares traces, and nothing but traces: each figure beside the noise it is judged by.
 
-Two backends may lie as far apart as the quieter one (beside NumPy's float64, the other) lies from itself when
-its weights are moved by 16 units in the last place; on a trajectory twice as far as either does, for there
-rounding has grown, and two backends are two draws of one distribution.
+Two backends may lie as far apart as either lies from itself when its weights are moved by 16 units in the
+last place; on a trajectory twice as far, for there rounding has grown, and two backends are two draws of one
+distribution.
 """
 
 from collections.abc import Iterator, Sequence
@@ -95,8 +95,7 @@ def envelope(
     runs = np.array(draws)
     apart = relative(runs[0], runs)
     so_far = np.maximum.accumulate(apart, axis=1)
-    units = np.array(UNITS)
-    return so_far[units == 1].max(axis=0), so_far[units > 1].max(axis=0)
+    return _beyond(so_far, 1), _beyond(so_far, max(UNITS))
 
 
 def relative(run: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -157,29 +156,27 @@ def judged(
     if value is None or other is None or other.shape != value.shape:
         return Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
     floor, units = least(value), max(UNITS)
-    noise, allowed = (max(_quieter(ours, theirs, name, by), by * floor) for by in (1, units))
+    noise, allowed = (max(_moved(ours, name, by), _moved(theirs, name, by), by * floor) for by in (1, units))
     return Row(level, pair, name, distance(value, other), noise, allowed)
 
 
-def _quieter(ours: Sequence[State], theirs: Sequence[State], name: str, units: int) -> float:
-    """How far the one moves that moves less: a backend that scatters must not widen its own bound.
-
-    Beside float32 a float64 does not count: where all but rounding cancels out, as in the gradient of a bias
-    before a batch norm, its noise is none. Infinite, a bound that never holds, where one is no number.
-    """
-    both = [_moved(draws, name, units) for draws in (ours, theirs)]
-    single = [moved for moved, draws in zip(both, (ours, theirs), strict=True) if _rounds(draws[0][name])]
-    return min(single or both) if np.isfinite(both).all() else float("inf")
-
-
-def _rounds(value: NDArray[np.generic]) -> bool:
-    return value.dtype != np.float64
-
-
 def _moved(draws: Sequence[State], name: str, units: int) -> float:
-    """How far the draws of so many units lie from the run itself."""
-    moved = [i for i, by in enumerate(UNITS) if by == units]
-    return float(np.max([distance(draws[i][name], draws[0][name]) for i in moved]))
+    """How far the draws of so many units lie from the run itself, beyond what the run does by itself."""
+    apart = np.array([[distance(draw[name], draws[0][name])] for draw in draws])
+    return float(_beyond(apart, units)[0])
+
+
+def _beyond(apart: NDArray[np.float64], units: int) -> NDArray[np.float64]:
+    """Of distances [draw, ...]: the largest of the draws of so many units, less twice those of none.
+
+    A backend that gives other numbers each time must not widen its own bound. Infinite, a bound that never
+    holds, where one of them is no number.
+    """
+    by = np.array(UNITS)
+    with np.errstate(invalid="ignore"):
+        largest = apart[by == units].max(axis=0) - 2 * apart[by == 0].max(axis=0)
+    found: NDArray[np.float64] = np.where(np.isfinite(apart).all(axis=0), largest, np.inf)
+    return found
 
 
 def _trajectory(a: Trace, b: Trace) -> Row:

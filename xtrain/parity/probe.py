@@ -81,10 +81,13 @@ class Rounding:
     def __init__(self, seed: int, model: ModelSpec, draw: int) -> None:
         largest = max(math.prod(tensor.shape) for tensor in model.tensors.values())
         ones = {"rounding": np.ones(largest)}
+        self._units = UNITS[draw]
         self._factors = Stream(nudged(ones, seed + draw, UNITS[draw])["rounding"])
 
     def of(self, state: State, step: int) -> State:
         """The state, float32, as it might have come out of `step`; whole numbers stay."""
+        if not self._units:
+            return state
         return {
             name: (value * self._factors.at(step, place, value.shape)).astype(np.float32)
             if np.issubdtype(value.dtype, np.floating)

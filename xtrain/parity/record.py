@@ -101,7 +101,7 @@ def updates(bench: Bench, draw: int) -> State:
             state = model.state()
             found |= {f"step {number}/{name}": state[name] for name in bench.spec.trainable}
             found |= {f"step {number}/{name}": value for name, value in optimizer.state().items()}
-        if UNITS[draw]:
+        if draw:
             bench.reset(rounding.of(model.state(), number), rounding.of(optimizer.state(), number))
     return found
 

@@ -19,8 +19,9 @@ from safetensors.numpy import load_file, save_file
 from xtrain.errors import UsageError, XtrainError
 from xtrain.spec import State
 
-UNITS = (0, 1, 16, 16)
-"""Of each draw: by how many units in the last place its weights are moved; the first is the run itself."""
+UNITS = (0, 1, 16, 16, 0)
+"""Of each draw: by how many units in the last place its weights are moved; the first is the run itself, the
+last the same again."""
 LEVELS = ("P0", "P1", "P2", "P3", "P4", "P5", "P6")
 
 _FORMAT = 1
