@@ -15,6 +15,7 @@ from xtrain.parity import page
 from xtrain.parity.certificate import Certificate, differences
 from xtrain.parity.compare import compare
 from xtrain.parity.outcome import MARGIN
+from xtrain.parity.trace import UNITS
 
 
 def certificate(*traces):
@@ -213,7 +214,7 @@ MARKUP = "<script>alert(1)</script><img src=http://x onerror=y>&amp;\"'"
 
 
 def test_names_with_markup_are_text():
-    state = [{MARKUP: np.ones(2)}] * 4
+    state = [{MARKUP: np.ones(2)}] * len(UNITS)
     versions = {MARKUP: MARKUP}
     traces = [
         made(

@@ -203,13 +203,12 @@ def test_what_a_run_does_by_itself_is_taken_off_its_envelope():
 def test_a_backend_that_scatters_does_not_widen_its_bound():
     right = made("one")
     noise = np.random.default_rng(0)
-    tensors = {
-        level: [
-            {name: v + 0.1 * noise.standard_normal(v.shape) if v.dtype.kind == "f" else v for name, v in d.items()}
-            for d in draws
-        ]
-        for level, draws in right.tensors.items()
-    }
+
+    def scattered(state):
+        floats = {name: value for name, value in state.items() if value.dtype.kind == "f"}
+        return state | {name: v + 0.1 * noise.standard_normal(v.shape) for name, v in floats.items()}
+
+    tensors = {level: [scattered(state) for state in draws] for level, draws in right.tensors.items()}
     assert outside(right, made("two", tensors=tensors)) != []
 
 
