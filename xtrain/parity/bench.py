@@ -13,6 +13,10 @@ from xtrain.recipe import Recipe
 from xtrain.schedules import Clock
 from xtrain.spec import Draws, State, StepInput
 
+JUMPS = 16
+"""Gradients jump where a ReLU or a pool decides the other way. Whether one does between two backends is
+chance, and so it is between draws; nudged by so many times as much, the draws have some."""
+
 
 class Bench:
     """Parts that hold the recipe's initial state until `reset`.
@@ -58,13 +62,13 @@ class Bench:
         several = draws.batches[: self.recipe.loop.accumulate]
         return list(self.parts.train.batches(replace(draws, batches=several)))
 
-    def batch(self, number: int, samples: int, draw: int) -> Batch:
+    def batch(self, number: int, samples: int, draw: int, jumps: int = 1) -> Batch:
         """The first `samples` of a step's first batch, its pixels nudged as draw `draw` has it.
 
         Sums over an image round at each of its terms, which nudged weights alone do not show.
         """
         draws = self.draws(number)
-        table = moved({"table": self._split.table}, draw)["table"]
+        table = moved({"table": self._split.table}, draw, jumps)["table"]
         dataset = self._backend.dataset(replace(self._split, table=table)) if draw else self.parts.train
         return next(dataset.batches(replace(draws, batches=(draws.batches[0][:samples],))))
 
@@ -86,9 +90,13 @@ class Bench:
         )
 
 
-def moved(state: State, draw: int) -> State:
-    """`state` as draw `draw` of `UNITS` has it: nudged, and rounded as a float32 backend stores it."""
+def moved(state: State, draw: int, jumps: int = 1) -> State:
+    """`state` as draw `draw` of `UNITS` has it: nudged, and rounded as a float32 backend stores it.
+
+    Draws of more than one unit are moved by `jumps` times as many.
+    """
+    units = UNITS[draw] * (jumps if UNITS[draw] > 1 else 1)
     return {
         name: value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value
-        for name, value in nudged(state, draw, UNITS[draw]).items()
+        for name, value in nudged(state, draw, units).items()
     }

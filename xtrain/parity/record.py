@@ -15,7 +15,7 @@ from xtrain import data, session
 from xtrain.checkpoint import Checkpoint
 from xtrain.observers import EpochRecord, Observer, TrainRecord
 from xtrain.parity import probe
-from xtrain.parity.bench import Bench, moved
+from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
 from xtrain.progress import Progress
 from xtrain.protocols import Backend
@@ -85,8 +85,8 @@ def forward(bench: Bench, draw: int) -> State:
 
 def gradients(bench: Bench, draw: int) -> State:
     """P3: of the mean loss by every parameter."""
-    bench.reset(_probe_state(bench, draw))
-    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES, draw), bench.step(1))
+    bench.reset(_probe_state(bench, draw, JUMPS))
+    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES, draw, JUMPS), bench.step(1))
 
 
 def updates(bench: Bench, draw: int) -> State:
@@ -131,8 +131,8 @@ def outcome(backend: Backend, recipe: Recipe, arrays: data.Arrays, seed: int) ->
     return watcher.accuracies[-1]
 
 
-def _probe_state(bench: Bench, draw: int) -> State:
-    return moved(probe.state(bench.recipe.seed, bench.initial), draw)
+def _probe_state(bench: Bench, draw: int, jumps: int = 1) -> State:
+    return moved(probe.state(bench.recipe.seed, bench.initial), draw, jumps)
 
 
 class _Watcher(Observer):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.parity import probe
-from xtrain.parity.bench import Bench, moved
+from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.spec import Node, State, StepInput
 
 PHASES = ("data", "forward", "loss", "backward", "optimizer", "buffers", "step")
@@ -48,9 +48,9 @@ def follow(bench: Bench, number: int, leader: State, draw: int) -> State:
     whole = model.state()
     for mode, metrics in zip(("eval", "train"), loop.read(handles), strict=True):
         found[f"loss/{mode}"] = np.array([metrics.loss_sum / metrics.weight])
-    bench.reset(weights, moments)
+    bench.reset(part(moved(leader, draw, JUMPS), "weights"), moments)
     # The way back begins at the end: the first gradient that is wrong is the one that comes first here.
-    gradients = loop.gradients(batch, step)
+    gradients = loop.gradients(bench.batch(number, probe.SAMPLES, draw, JUMPS), step)
     found |= {f"backward/{name}": gradients[name] for name in reversed(bench.spec.trainable)}
     found |= {f"buffers/{name}": model.state()[name] for name in bench.buffers}
     bench.reset(weights, moments)
