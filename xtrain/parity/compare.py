@@ -155,8 +155,11 @@ def judged(
     value, other = ours[0].get(name), theirs[0].get(name)
     if value is None or other is None or other.shape != value.shape:
         return Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
-    floor, units = least(value), max(UNITS)
-    noise, allowed = (max(_moved(ours, name, by), _moved(theirs, name, by), by * floor) for by in (1, units))
+    units = max(UNITS)
+    noise = max(_moved(ours, name, 1), _moved(theirs, name, 1), least(value))
+    # Where all but rounding cancels out, as in the gradient of a bias before a batch norm, noise is no larger
+    # for weights that move further: then its multiple counts.
+    allowed = max(_moved(ours, name, units), _moved(theirs, name, units), units * noise)
     return Row(level, pair, name, distance(value, other), noise, allowed)
 
 
