@@ -19,9 +19,13 @@ from xtrain.parity.trace import LEVELS, UNITS, Trace
 from xtrain.recipe import Recipe
 from xtrain.spec import State
 
-SPREAD = 4.0
 TRAJECTORY = 2.0
 """Maxima of two draws of one distribution are seldom further apart."""
+
+SPREAD = 4.0
+"""Where all but rounding cancels out, as in the gradient of a bias before a batch norm, noise is no larger
+for weights that move further: two backends may then be so many times the noise apart."""
+_GRADIENTS = ("P3", "backward")
 
 
 @dataclass(frozen=True)
@@ -157,11 +161,10 @@ def judged(
     if value is None or other is None or other.shape != value.shape:
         return Row(level, pair, f"{name}, in one only or of another shape", float("inf"), 0.0, 0.0)
     units = max(UNITS)
-    moved, floor = max(_moved(ours, name, 1), _moved(theirs, name, 1)), least(value)
-    # Where all but rounding cancels out, as in the gradient of a bias before a batch norm, noise is no larger
-    # for weights that move further: `SPREAD` is how far two draws of it lie apart.
-    far = max(_moved(ours, name, units), _moved(theirs, name, units))
-    noise, allowed = max(moved, floor), max(far, SPREAD * moved, units * floor)
+    noise, far = (max(_moved(ours, name, by), _moved(theirs, name, by)) for by in (1, units))
+    spread = SPREAD * noise if level in _GRADIENTS else 0.0
+    floor = least(value)
+    noise, allowed = max(noise, floor), max(far, spread, units * floor)
     return Row(level, pair, name, distance(value, other), noise, allowed)
 
 
