@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from xtrain import checkpoint as checkpoints
@@ -191,7 +192,7 @@ def _opened(owner: str, model: ModelSpec) -> Files:
     return _files(owner)
 
 
-def _floats(value: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _floats(value: NDArray[Any]) -> NDArray[Any]:
     return value if value.dtype == np.float64 else value.astype(np.float32)
 
 

@@ -8,7 +8,7 @@ import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ _MALFORMED = (
     MemoryError,
     RecursionError,
 )
+_ORDERS: dict[str, Literal["<", ">", "|"]] = {"<": "<", ">": ">", "|": "|"}
 _CODES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "b1"}
 
 
@@ -63,7 +64,7 @@ class _Type:
         self.dtype = np.dtype(str(code))
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        self.dtype = self.dtype.newbyteorder({"<": "<", ">": ">", "|": "|"}[str(state[1])])  # type: ignore[arg-type]
+        self.dtype = self.dtype.newbyteorder(_ORDERS[str(state[1])])
 
 
 class _Array:

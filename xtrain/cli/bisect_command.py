@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from xtrain.cli.options import read_recipe, recipe_options
+from xtrain.cli.options import place_options, read_recipe, recipe_options
 from xtrain.errors import UsageError
 from xtrain.parity import bisect
 from xtrain.session import Options
@@ -14,9 +14,7 @@ from xtrain.session import Options
 @click.argument("recipe")
 @click.option("--backends", required=True, help="Two: the one that leads, and the one that follows it.")
 @click.option("--steps", default="1,2,3,10", show_default=True, help="Which steps are taken apart.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads; default: each backend's choice.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie.")
+@place_options
 @recipe_options
 def command(
     recipe: str,

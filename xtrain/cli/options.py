@@ -31,13 +31,18 @@ def recipe_options(command: F) -> F:
 
 def device_options(command: F) -> F:
     """--backend, --device, --threads, --data-dir."""
+    backend = click.option("--backend", help="Default: $XTRAIN_BACKEND, else the first installed framework.")
+    return backend(place_options(command))
+
+
+def place_options(command: F) -> F:
+    """--device, --threads, --data-dir."""
     for option in (
         click.option(
             "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie."
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Threads; default: the backend's choice."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i]."),
-        click.option("--backend", help="Default: $XTRAIN_BACKEND, else the first installed framework."),
     ):
         command = option(command)
     return command

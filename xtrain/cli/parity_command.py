@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from xtrain import plugins
-from xtrain.cli.options import read_recipe, recipe_options
+from xtrain.cli.options import place_options, read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.parity import ladder, page
@@ -36,9 +36,7 @@ _SHARE = click.FloatRange(0, 1, min_open=True)
     help="Of level P6, a fraction of 1.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Default: parity/RECIPE-TIME.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads; default: each backend's choice.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie.")
+@place_options
 @recipe_options
 def command(
     subjects: tuple[str, ...],

@@ -100,10 +100,11 @@ def _other_mode(s: Situation, node: Node, training: bool) -> Array | None:
 
 
 def _dropout(factor: Callable[[float], float]) -> Predict:
-    return _at(
-        Dropout,
-        lambda s, node, training: s.output(node, True) * factor(node.layer.p) if training else None,  # type: ignore[attr-defined]
-    )
+    def predict(s: Situation, node: Node, training: bool) -> Array | None:
+        layer: Any = node.layer
+        return s.output(node, True) * factor(layer.p) if training else None
+
+    return _at(Dropout, predict)
 
 
 def _untouched(s: Situation, node: Node, training: bool) -> Array | None:

@@ -32,11 +32,11 @@ def _otherwise(**changes: Any) -> tuple[Predict, Predict]:
         return s.under(replace(loss, **changes)) if differs else None
 
     def loss(s: Situation, name: str) -> Array | None:
-        found = other(s)
+        found = s.once(other)
         return np.array([found[1][name]]) if found else None
 
     def gradient(s: Situation, name: str) -> Array | None:
-        found = other(s)
+        found = s.once(other)
         return found[0][name] if found else None
 
     return loss, gradient

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from xtrain.recipe import Recipe
 from xtrain.spec import Draws, Layer, LossSpec, ModelSpec, Node, OptimizerSpec, State, StepInput
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 class Situation:
@@ -47,7 +48,15 @@ class Situation:
         self.optimizer = recipe.optimizer
         self.weights, self.moments = part(leader, "weights"), part(leader, "moments")
         self.gradients = part(leader, "gradients")
+        self._found: dict[Any, Any] = {}
         self.nodes = {node.path: node for node in recipe.model_spec.walk()}
+
+    def once(self, change: Callable[["Situation"], T]) -> T:
+        """What a change gives: computed for the first of the tensors that ask for it."""
+        if change not in self._found:
+            self._found[change] = change(self)
+        found: T = self._found[change]
+        return found
 
     def output(
         self,

@@ -21,7 +21,7 @@ Update = Callable[[Situation], State | None]
 
 def _predict(update: Update) -> Predict:
     def predict(s: Situation, name: str) -> Array | None:
-        found = update(s)
+        found = s.once(update)
         return None if found is None else found[name]
 
     return predict
