@@ -1,7 +1,8 @@
-"""The parity ladder, P0 to P5, for five nets under four optimizers on real MNIST and CIFAR-10."""
+"""The parity ladder, P0 to P5, on real data: five nets under four optimizers, or the shipped recipes."""
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import trials
 
+from xtrain import data
+from xtrain.errors import DataError
 from xtrain.parity import ladder
 from xtrain.parity.compare import Row, worst
 from xtrain.parity.trace import Ask
-from xtrain.recipe import Recipe, load_recipe
+from xtrain.recipe import Recipe, load_recipe, shipped
 from xtrain.session import Options
 
 VGG = [
@@ -47,6 +50,7 @@ NETS: dict[str, tuple[str, dict[str, Any]]] = {
         {"model": {"name": "wide_resnet", "depth": 10, "width": 1}, "schedule": {"name": "cosine"}},
     ),
 }
+FROM_THE_START = {"init_from": None}  # the second stage of two: a ladder compares first steps
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
     "adam": {"name": "adam", "lr": 1e-3},
@@ -60,21 +64,44 @@ def main() -> None:
     trials.add_arguments(parser)
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
+    parser.add_argument(
+        "--recipes", nargs="*", metavar="NAME", help="these as they are, not the nets; all without a NAME"
+    )
     parser.add_argument("--steps", type=int, default=200, help="of the trajectory")
     parser.add_argument("--numpy-steps", type=int, default=20, help="of NumPy's; 0: without NumPy")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     path = trials.result_path(options.results, options.name, "ladder")
     found: list[dict[str, Any]] = []
-    for net, optimizer in product(options.nets, options.optimizers):
-        source, changes = NETS[net]
-        recipe = load_recipe(source, changes | {"optimizer": OPTIMIZERS[optimizer]})
+    for net, optimizer, recipe in subjects(options):
         rows = climb(recipe, options)
         found += [{"net": net, "optimizer": optimizer, **asdict(row), "holds": row.holds} for row in rows]
         trials.write(path, {"environment": trials.environment(), "steps": options.steps, "rows": found})
         for line in summary(rows):
             print(f"{net:20}{optimizer:9}{line}", flush=True)
     print(f"{sum(not row['holds'] for row in found)} of {len(found)} do not hold\nin {path}")
+
+
+def subjects(options: argparse.Namespace) -> Iterator[tuple[str, str, Recipe]]:
+    """What is trained: a net's or recipe's name, the optimizer's, the recipe."""
+    if options.recipes is not None:
+        for name in options.recipes or shipped():
+            recipe = on_images_at_hand(name, options.data)
+            yield f"{name}, {recipe.data.name}", recipe.optimizer.name, recipe
+        return
+    for net, optimizer in product(options.nets, options.optimizers):
+        source, changes = NETS[net]
+        yield net, optimizer, load_recipe(source, changes | {"optimizer": OPTIMIZERS[optimizer]})
+
+
+def on_images_at_hand(name: str, data_dir: Path) -> Recipe:
+    """A shipped recipe; on CIFAR-10's images, of the same shape, where its own can't be had."""
+    recipe = load_recipe(name, FROM_THE_START)
+    try:
+        data.load(recipe.data, data_dir)
+    except DataError:
+        return load_recipe(name, FROM_THE_START | {"data.name": "cifar10"})
+    return recipe
 
 
 def climb(recipe: Recipe, options: argparse.Namespace) -> list[Row]:
