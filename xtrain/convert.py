@@ -1,7 +1,7 @@
 """Weights and optimizer state from one framework's files into another's, checked against a model.
 
 The seam between any two formats is the canonical state. Each side is handled in a process of its own, and
-safetensors, the format of checkpoints, here.
+the core's own formats here: safetensors, that of checkpoints, and ONNX, which is written only.
 """
 
 import shutil
@@ -21,6 +21,7 @@ from xtrain import plugins, session
 from xtrain.apart import apart
 from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
 from xtrain.files import sync, sync_folder
+from xtrain.onnx_export import Onnx
 from xtrain.protocols import Files
 from xtrain.recipe import Recipe
 from xtrain.rundir import locate
@@ -70,7 +71,9 @@ def convert(
     _check_target(target, _files(owner).beside, force)
     recipe, weights, moments = _read(Path(source), recipe, weights_only)
     rounded = False
-    if owner:  # safetensors alone keep float64
+    if owner == _ONNX and moments:  # it holds what evaluation uses
+        weights, moments = checkpoints.averaged(weights, moments), None
+    if owner != _SAFETENSORS:  # which alone keeps float64
         rounded = any(value.dtype == np.float64 for value in {**weights, **(moments or {})}.values())
         weights, moments = _single(weights), None if moments is None else _single(moments)
     paths = _put(owner, target, (recipe.model_spec, recipe.optimizer, weights, moments))
@@ -103,6 +106,11 @@ class Safetensors:
                 save_file(whole, place, metadata={"format": "xtrain"})
 
 
+_SAFETENSORS, _ONNX = ".safetensors", ".onnx"
+_OWN: dict[str, Files] = {_SAFETENSORS: Safetensors(), _ONNX: Onnx()}
+"""The core's own formats by suffix, which is their owner too; that of others is a backend."""
+
+
 def _load(path: Path) -> State:
     try:
         return dict(load_file(path))
@@ -111,8 +119,8 @@ def _load(path: Path) -> State:
 
 
 def _owner(path: Path) -> str:
-    """The backend whose format a file has by its suffix; empty for safetensors."""
-    known = dict.fromkeys(Safetensors.suffixes, "") | plugins.formats()
+    """Whose format a file has by its suffix: a backend's, or the core's own."""
+    known = {suffix: suffix for suffix in _OWN} | plugins.formats()
     if path.is_dir() or path.suffix not in known:
         found = "is a folder" if path.is_dir() else f"has the suffix {path.suffix!r}"
         raise UsageError(f"{found}, which no format has", where=path, remedy=suggest(path.suffix, known))
@@ -120,8 +128,8 @@ def _owner(path: Path) -> str:
 
 
 def _files(owner: str) -> Files:
-    if not owner:
-        return Safetensors()
+    if owner in _OWN:
+        return _OWN[owner]
     found = plugins.files(owner)
     if found is None:
         raise BackendError(f"backend {owner!r} has no files of its own")
@@ -153,6 +161,8 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Reci
             weights, moments = checkpoints.averaged(weights, moments), None
     else:
         owner = _owner(source)
+        if owner == _ONNX:
+            Onnx().read(source)  # refuses, before a recipe is asked for
         if not source.is_file():
             raise UsageError("there is no such file", where=source)
         if recipe is None:
@@ -176,7 +186,7 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Reci
 
 def _place(owner: str) -> Callable[..., Any]:
     """Where a call is made: a framework's in a process of its own."""
-    return apart if owner else lambda function, *given: function(*given)
+    return apart if owner not in _OWN else lambda function, *given: function(*given)
 
 
 def _read_here(
@@ -187,7 +197,7 @@ def _read_here(
 
 def _opened(owner: str, model: ModelSpec) -> Files:
     """In a process that may become a framework's own."""
-    if owner:
+    if owner not in _OWN:
         session.open_backend(Options(owner), model)
     return _files(owner)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 FRAMEWORKS = {"torch", "paddle", "mindspore"}
-HEAVY = FRAMEWORKS | {"torchvision", "matplotlib", "scipy", "sklearn"}
+HEAVY = FRAMEWORKS | {"torchvision", "matplotlib", "scipy", "sklearn", "onnx"}
 SHOW = """
 import json, sys
 sys.stdout = sys.stderr

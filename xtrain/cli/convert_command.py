@@ -28,8 +28,9 @@ def command(
     """Write the model in SRC as DST, with the state of its optimizer.
 
     Formats go by suffix: .pth and .pt (PyTorch), .pdparams with .pdopt beside it (Paddle), .ckpt
-    (MindSpore), .safetensors with .optimizer.safetensors beside it. SRC may be a run or one of its
-    checkpoint folders too. Nothing that a file contains is run.
+    (MindSpore), .safetensors with .optimizer.safetensors beside it; and .onnx, as DST alone: the net as
+    evaluation runs it. SRC may be a run or one of its checkpoint folders too. Nothing that a file
+    contains is run.
     """
     if recipe is None and (settings or seed is not None):
         raise UsageError("--set and --seed change a recipe: give --recipe too")
