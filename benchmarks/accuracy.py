@@ -10,6 +10,7 @@ import numpy as np
 import trials
 
 from xtrain import data, plan
+from xtrain.bench.native import TASKS
 from xtrain.recipe import Recipe, load_recipe
 
 # Accuracy is compared here, not time: without the cap MindSpore's native CIFAR loops take hours.
@@ -57,7 +58,7 @@ def measure(recipe: Recipe, options: argparse.Namespace, path: Path) -> list[dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=trials.TASKS)
+    parser.add_argument("task", choices=TASKS)
     trials.add_arguments(parser)
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     options = parser.parse_args()

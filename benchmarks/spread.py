@@ -12,12 +12,13 @@ from typing import Any
 
 import trials
 
+from xtrain.bench.native import TASKS
 from xtrain.recipe import load_recipe
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=trials.TASKS)
+    parser.add_argument("task", choices=TASKS)
     trials.add_arguments(parser)
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")

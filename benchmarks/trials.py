@@ -10,18 +10,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xtrain import machine
+
 HERE = Path(__file__).parent
-TASKS = ("mnist_mlp", "cifar10_lenet", "cifar10_simplecnn")
 BACKENDS = ("torch", "paddle", "mindspore")
-WARM_UP = 20  # steps; harness.WARM_UP of the native loops
 
 _PACKAGES = ("xtrain", "numpy", "torch", "torchvision", "paddlepaddle", "mindspore")
-# What changes a framework's speed from outside; a result says which of them were set.
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ONEDNN_MAX_CPU_ISA")
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,12 @@ class Trial:
 
     Args:
         epoch_seconds: of each epoch, data loading included, evaluation not.
-        test_accuracy: after the last epoch, of 1; None where epochs were cut short.
-        extrapolated: the epochs' seconds come from the seconds of some steps.
+        test_accuracy: after the last epoch, of 1.
 
     """
 
     epoch_seconds: list[float]
-    test_accuracy: float | None
-    extrapolated: bool = False
+    test_accuracy: float
 
 
 def has_native(backend: str) -> bool:
@@ -52,7 +47,6 @@ def native(
     data: Path,
     epochs: int,
     *,
-    sample: int | None = None,
     start: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
 ) -> Trial:
@@ -60,23 +54,18 @@ def native(
 
     Args:
         backend: torch, paddle or mindspore.
-        task: one of `TASKS`.
+        task: one of `xtrain.bench.native.TASKS`.
         style: tutorial or resident.
         data: has mnist/ and cifar10/.
         epochs: how many.
-        sample: measure so many steps of each epoch, after a warm-up, and extrapolate to the epoch.
         start: `--weights` and `--order` with their values.
         variables: of the environment, for this process.
 
     """
     command = [sys.executable, str(_script(backend)), task, "--style", style, "--data", str(data.resolve())]
     command += ["--epochs", str(epochs), *start]
-    command += ["--steps", str(WARM_UP + sample)] if sample else []
     record = json.loads(_output(command, variables or {}).splitlines()[-1])
-    if not sample:
-        return Trial(record["epoch_seconds"], record["test_accuracy"])
-    seconds = [record["steps_per_epoch"] * step for step in record["seconds_per_step"]]
-    return Trial(seconds, None, extrapolated=True)
+    return Trial(record["epoch_seconds"], record["test_accuracy"])
 
 
 def xtrain(
@@ -105,19 +94,12 @@ def xtrain(
 
 def environment() -> dict[str, Any]:
     """Versions and machine, without its name or a path."""
-    return {
-        "versions": {"python": platform.python_version()} | _versions(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "cpu": _cpu_model(),
-        "cores": _cores(),
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
-    }
+    return machine.environment(_PACKAGES)
 
 
 def result_path(folder: Path, name: str | None, kind: str) -> Path:
     """<date>-<name>.json, with a number where that is taken; a name that says nothing of the host."""
-    stem = f"{date.today():%Y-%m-%d}-{name or f'{kind}-{_cores()}-cores-{platform.machine()}'}"
+    stem = f"{date.today():%Y-%m-%d}-{name or f'{kind}-{machine.usable_cores()}-cores-{platform.machine()}'}"
     path, number = folder / f"{stem}.json", 1
     while path.exists():
         number += 1
@@ -134,7 +116,7 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that compare.py and accuracy.py share."""
+    """Options that the scripts here share."""
     folder = os.environ.get("XTRAIN_DATA")
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS))
     parser.add_argument(
@@ -162,26 +144,3 @@ def _output(command: Sequence[str], variables: Mapping[str, str]) -> str:
     if done.returncode:
         sys.exit(f"{' '.join(command)}\nended with code {done.returncode}:\n{done.stderr[-3000:]}")
     return done.stdout
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

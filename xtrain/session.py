@@ -20,6 +20,7 @@ from xtrain.checkpoint import Checkpoint
 from xtrain.data.batches import normalization_table
 from xtrain.errors import XtrainError
 from xtrain.interrupt import Interrupt, listening
+from xtrain.machine import usable_cores
 from xtrain.observers import Observer, Start
 from xtrain.observers.curves import Curves
 from xtrain.observers.metrics import MetricsFile
@@ -252,11 +253,6 @@ def _facts(recipe: Recipe, backend: Backend, options: Options, progress: Progres
         "host": {"name": platform.node(), "system": platform.platform(), "cores": usable_cores()},
         "command": sys.argv,
     }
-
-
-def usable_cores() -> int:
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def new_path(recipe: str, backend: str) -> Path:

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,21 +12,30 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
 T = TypeVar("T")
 
 BATCH_SIZE = 64
 WARM_UP = 20  # steps that `--steps` leaves out of its seconds per step
+STYLES = ("tutorial", "resident")
 DATASETS = {"mnist_mlp": "mnist", "cifar10_lenet": "cifar10", "cifar10_simplecnn": "cifar10"}
 
 
-def arguments(framework: str) -> argparse.Namespace:
-    """The command line of every native loop."""
+def arguments(
+    framework: str, styles: Sequence[str] = STYLES, without: Sequence[str] = ()
+) -> argparse.Namespace:
+    """The command line of every native loop; one may have fewer styles, and refuse options."""
     parser = argparse.ArgumentParser(description=f"A task written by hand for {framework}.")
     parser.add_argument("task", choices=DATASETS)
-    parser.add_argument("--style", choices=("tutorial", "resident"), required=True)
+    parser.add_argument("--style", choices=styles, required=True)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="has mnist/ and cifar10/")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, help="end each epoch after so many steps; no evaluation then")
+    parser.add_argument("--seconds", type=float, help="with --steps: or so many seconds after the warm-up")
     parser.add_argument(
         "--weights", type=Path, help="initial weights, .npz or .safetensors, as PyTorch has them"
     )
@@ -34,6 +44,9 @@ def arguments(framework: str) -> argparse.Namespace:
     )
     parser.add_argument("--losses", type=Path, metavar="JSON", help="read every step's loss; write them here")
     options = parser.parse_args()
+    for name in without:
+        if getattr(options, name) is not None:
+            parser.error(f"--{name}: the loop for {framework} has no such option")
     if options.order and options.style == "tutorial":
         parser.error("--order goes with --style resident: the tutorials' loaders shuffle for themselves")
     return options
@@ -66,6 +79,7 @@ class Clock:
         self.losses: list[float] = []
         self.steps = 0
         self._limit: int | None = options.steps
+        self._seconds: float | None = options.seconds
         self._keep = options.losses is not None
         self._read_every = 100 if options.style == "tutorial" else 0
         self._loss: Any = None
@@ -75,7 +89,10 @@ class Clock:
         """The batches of one epoch, timed."""
         self.steps = 0
         start = time.perf_counter()
-        yield from islice(batches, self._limit)
+        for batch in islice(batches, self._limit):
+            yield batch
+            if self._late():
+                break
         self._loss.item()
         end = time.perf_counter()
         self.epoch_seconds.append(end - start)
@@ -94,6 +111,12 @@ class Clock:
             loss.item()
             self._warm = time.perf_counter()
 
+    def _late(self) -> bool:
+        """True where steps take longer than there is time for."""
+        if self._seconds is None or self.steps <= WARM_UP:
+            return False
+        return time.perf_counter() - self._warm > self._seconds
+
 
 def report(
     framework: str, options: argparse.Namespace, clock: Clock, samples: int, accuracy: float | None
@@ -108,6 +131,9 @@ def report(
         "steps_per_epoch": -(-samples // BATCH_SIZE),
         "test_accuracy": accuracy,
     }
+    if resource:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+        record["peak_memory"] = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if clock.step_seconds:
         record["seconds_per_step"] = clock.step_seconds
     if options.losses:

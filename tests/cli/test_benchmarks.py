@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xtrain.bench import native
+from xtrain.bench.native import Loop
+from xtrain.bench.trial import Limit
 from xtrain.recipe import load_recipe
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -104,39 +107,14 @@ def test_cifar_files_are_read(data, modules):
     np.testing.assert_allclose(found.normalised(found.test_images), pixels / 127.5 - 1, atol=1e-6)
 
 
-def test_compare_extrapolates_from_a_sample(data, tmp_path):
-    options = ["--tasks", "mnist_mlp", "--backends", "torch", "--contestants", "tutorial", "--repeats", "1"]
-    printed = run(
-        "compare.py",
-        *options,
-        "--sample",
-        "torch=3",
-        "--data",
-        data,
-        "--results",
-        tmp_path,
-        "--name",
-        "small",
-    )
-    assert "extrapolated" in printed
-    [path] = tmp_path.glob("*-small.json")
-    result = json.loads(path.read_text())
-    assert "cores" in result["environment"]
-    [trial] = result["trials"]
-    assert trial["extrapolated"]
-    assert trial["test_accuracy"] is None
-    assert result["summary"][0]["median"] > 0
+@pytest.mark.parametrize("style", native.STYLES)
+def test_a_native_loop_is_timed_beside_xtrain(data, style):
+    trial = native.measure(Loop("torch", style), load_recipe("mnist_mlp"), data, Limit(steps=3))
+    assert (trial.steps, trial.samples) == (3, 64)
+    assert trial.seconds > 0
+    assert trial.peak_memory > 2**24
 
 
-def test_compare_reads_the_seconds_of_a_run(modules):
-    import compare
-    import trials
-
-    measured = compare.Measured()
-    trial = trials.xtrain("numpy", "digits_mlp", None, epochs=1)
-    measured.add(("digits_mlp", "numpy", "xtrain"), 0, 0.0, trial)
-    native = trials.Trial([2 * trial.epoch_seconds[0]], 0.5)
-    measured.add(("digits_mlp", "numpy", "resident"), 0, 0.0, native)
-    [ratio] = measured.ratios()
-    assert ratio["of_medians"] == ratio["lowest"] == ratio["highest"] == pytest.approx(0.5)
-    assert "numpy / numpy resident" in compare.table(measured)
+def test_a_native_loop_ends_when_its_time_is_up(data):
+    recipe, limit = load_recipe("mnist_mlp"), Limit(steps=5, seconds=1e-9)
+    assert native.measure(Loop("torch", "resident"), recipe, data, limit).steps == 1

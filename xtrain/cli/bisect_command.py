@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from xtrain.cli.options import place_options, read_recipe, recipe_options
+from xtrain.cli.options import backends_of, place_options, read_recipe, recipe_options
 from xtrain.errors import UsageError
 from xtrain.parity import bisect
 from xtrain.session import Options
@@ -31,7 +31,7 @@ def command(
     Data, forward layer by layer, loss, backward, optimizer, buffers, and the step as a whole; every phase of
     the second backend starts from what the first had. Exit code 0 where they do not part, 1 where they do.
     """
-    names = [name.strip() for name in backends.split(",")]
+    names = backends_of(backends, device)
     if len(names) != 2:
         raise UsageError(f"--backends {backends}: give two, separated by a comma")
     checked = read_recipe(recipe, settings, seed)

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from xtrain.errors import UsageError
+from xtrain import plugins
+from xtrain.errors import UsageError, XtrainError
 from xtrain.recipe import Recipe, load_recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +60,27 @@ def overrides(settings: tuple[str, ...], seed: int | None, **loop: int | None) -
     if seed is not None:
         given["seed"] = seed
     return given | {f"loop.{key}": value for key, value in loop.items() if value is not None}
+
+
+def backends_of(text: str | None, device: str) -> list[str]:
+    """Names from a list with commas, without one all that are installed; what is wrong is said at once."""
+    if not text:
+        found = [backend for backend in plugins.loadable() if plugins.installed(backend)]
+        return [backend.name for backend in sorted(found, key=lambda backend: backend.rank)]
+    names = [name.strip() for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--backends {text}: one is named twice")
+    for name in names:
+        plugins.require(plugins.load(name, device))
+    return names
+
+
+def make_folder(folder: Path) -> None:
+    """Make sure that results have a place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise XtrainError(f"the folder can't be made: {error.strerror}", where=folder) from error
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from xtrain import plugins
-from xtrain.cli.options import place_options, read_recipe, recipe_options
+from xtrain.cli.options import backends_of, make_folder, place_options, read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.parity import ladder, page
@@ -67,13 +66,13 @@ def command(
         return _verify(Path(subjects[0]), out or _folder("verified"), data_dir)
     recipe = read_recipe(subjects[0], settings, seed)
     folder = out or _folder(recipe.name)
-    choices = [Options(name, device, threads, data_dir) for name in _backends(backends, device)]
+    choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     if mode != "record" and len(choices) < 2:
         raise UsageError(
             f"one backend compares with nothing: {choices[0].backend}", remedy="name two or more"
         )
     ask = Ask(_levels(levels), steps, seeds)
-    _make(folder)
+    make_folder(folder)
     paths = ladder.record_all(recipe, choices, ask, folder / "traces", click.echo)
     if mode == "record":
         click.echo(f"traces: {' '.join(map(str, paths))}")
@@ -82,7 +81,7 @@ def command(
 
 
 def _conclude(certificate: Certificate, folder: Path) -> int:
-    _make(folder)
+    make_folder(folder)
     try:
         certificate.save(folder / "parity.json")
         page.save(certificate, folder / "parity.html")
@@ -96,13 +95,6 @@ def _conclude(certificate: Certificate, folder: Path) -> int:
     return 0 if certificate.holds else 1
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise XtrainError(f"the folder can't be made: {error.strerror}", where=folder) from error
-
-
 def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
     before = Certificate.load(path)
     now = ladder.again(before, data_dir, folder / "traces", click.echo)
@@ -112,19 +104,6 @@ def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
     was = "held" if before.holds else "did not hold"
     click.echo(f"{path}: {was} then, {'holds' if now.holds else 'does not hold'} now")
     return code
-
-
-def _backends(text: str | None, device: str) -> list[str]:
-    """What is wrong with them is said before the first one records."""
-    if not text:
-        found = [backend for backend in plugins.loadable() if plugins.installed(backend)]
-        return [backend.name for backend in sorted(found, key=lambda backend: backend.rank)]
-    names = [name.strip() for name in text.split(",")]
-    if len(set(names)) < len(names):
-        raise UsageError(f"--backends {text}: one is named twice")
-    for name in names:
-        plugins.require(plugins.load(name, device))
-    return names
 
 
 def _levels(text: str) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def locate(source: Source, data_dir: Path | None) -> dict[str, Path]:
         DataError: a file is missing and can't be downloaded, or is not the published one.
 
     """
-    folder = next(filter(None, (_folder(source, root) for root in _roots(data_dir))), None)
+    folder = next(filter(None, (_folder(source, root) for root in roots(data_dir))), None)
     if folder is None:
         root = _download(source, data_dir)
         folder = _folder(source, root)
@@ -104,7 +104,8 @@ def _md5(path: Path) -> str:
         raise DataError(f"can't be read: {error.strerror}", where=path) from error
 
 
-def _roots(data_dir: Path | None) -> list[Path]:
+def roots(data_dir: Path | None) -> list[Path]:
+    """Where data sets are looked for, in this order."""
     variable = os.environ.get(_VARIABLE)
     roots = [data_dir, Path(variable) if variable else None, _cache()]
     return [root.absolute() for root in roots if root is not None]
@@ -115,7 +116,7 @@ def _cache() -> Path:
 
 
 def _download_root(data_dir: Path | None) -> Path:
-    first, *_, last = [*_roots(data_dir), _cache()]
+    first, *_, last = [*roots(data_dir), _cache()]
     return first if data_dir or _writable(first) else last
 
 
@@ -180,7 +181,7 @@ def _download(source: Source, data_dir: Path | None) -> Path:
     for place, name in enumerate(missing):
         failures = _fetch(name, source, folder)
         if failures:
-            looked = ", ".join(str(root / source.folder) for root in _roots(data_dir))
+            looked = ", ".join(str(root / source.folder) for root in roots(data_dir))
             problem = (
                 f"not all of its files are in any of {looked}; downloading failed: {'; '.join(failures)}"
             )

@@ -1,0 +1,84 @@
+"""What the bench makes of its figures, and what it refuses to compare."""
+
+import json
+
+import pytest
+
+from xtrain.bench import chart, native
+from xtrain.bench.bench import Result
+from xtrain.bench.native import Loop
+from xtrain.bench.trial import Limit, Stopwatch, Trial
+from xtrain.errors import UsageError
+from xtrain.recipe import load_recipe
+
+
+def trial(seconds):
+    return Trial(steps=10, samples=64, seconds=seconds)
+
+
+@pytest.fixture
+def result():
+    return Result({"numpy": [trial(1.0), trial(3.0), trial(2.0)]}, {"by hand": [trial(2.0)] * 3})
+
+
+def test_a_trial_knows_its_rate():
+    assert trial(2.0).rate == 320
+    assert trial(2.0).step == 0.2
+
+
+def test_a_ratio_is_of_trials_that_ran_side_by_side(result):
+    ratio = result.ratio("numpy", "by hand")
+    assert (ratio.lowest, ratio.median, ratio.highest) == pytest.approx((0.5, 1.0, 1.5))
+
+
+def test_every_trial_is_kept(result):
+    kept = json.loads(json.dumps(result.to_dict()))
+    assert [one["seconds"] for one in kept["trials"]["xtrain"]["numpy"]] == [1.0, 3.0, 2.0]
+    assert kept["ratios"]["numpy / by hand"]["median"] == 1.0
+
+
+def test_the_chart_has_a_bar_for_each(result, tmp_path):
+    chart.save("a title", result, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_a_stopwatch_ends_by_steps_or_by_time():
+    by_steps, by_time = Stopwatch(Limit(steps=1)), Stopwatch(Limit(steps=5, seconds=0))
+    assert not by_steps.over()
+    by_steps.handles.append(None)
+    assert by_steps.over()
+    assert by_time.over()
+
+
+def test_a_stopwatch_counts_what_happens_inside():
+    watch = Stopwatch(Limit())
+    for part in ("input", "step", "input"):
+        with watch.spending(part):
+            pass
+    assert set(watch.spent) == {"input", "step"}
+    assert 0 < sum(watch.spent.values()) <= watch.seconds
+
+
+def test_native_is_both_styles_of_every_backend_that_has_a_script():
+    found = native.chosen(["native"], load_recipe("mnist_mlp"), ["torch", "numpy", "paddle"])
+    assert found == [
+        Loop(script, style) for script in ("torch", "paddle") for style in ("tutorial", "resident")
+    ]
+
+
+def test_a_loop_is_named_by_style_or_by_script():
+    recipe = load_recipe("mnist_mlp")
+    assert native.chosen(["resident"], recipe, ["mindspore"]) == [Loop("mindspore", "resident")]
+    assert native.chosen(["lightning"], recipe, []) == [Loop("lightning", "resident")]
+
+
+def test_an_unknown_loop_is_refused():
+    with pytest.raises(UsageError, match="residents") as refused:
+        native.chosen(["residents"], load_recipe("mnist_mlp"), ["torch"])
+    assert "resident" in str(refused.value.remedy)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("digits_mlp", {}), ("mnist_mlp", {"data.batch_size": 128})])
+def test_only_what_was_written_by_hand_is_compared(name, changes):
+    with pytest.raises(UsageError, match="by hand"):
+        native.chosen(["native"], load_recipe(name, changes), ["torch"])

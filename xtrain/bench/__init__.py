@@ -1,0 +1,1 @@
+"""How fast a recipe trains: xtrain's backends in turn, beside loops that others wrote."""
