@@ -1,5 +1,6 @@
-"""What machine and which versions figures are from; nothing that says whose machine it is."""
+"""The machine: what is known of it, without saying whose it is, and one setting that makes it faster."""
 
+import ctypes
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,18 @@ def environment(packages: tuple[str, ...]) -> dict[str, Any]:
         "cores": usable_cores(),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that arrays give back, for the next of their size.
+
+    A step asks for its tensors anew, and the page faults of fresh memory take longer than filling it does:
+    scaling 7 MB takes 1.75 ms with them and 0.53 without.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc, m_trim_threshold, m_mmap_max = ctypes.CDLL(None), -1, -4
+        libc.mallopt(m_trim_threshold, -1)  # never
+        libc.mallopt(m_mmap_max, 0)
 
 
 def usable_cores() -> int:

@@ -20,7 +20,7 @@ from xtrain.checkpoint import Checkpoint
 from xtrain.data.batches import normalization_table
 from xtrain.errors import XtrainError
 from xtrain.interrupt import Interrupt, listening
-from xtrain.machine import usable_cores
+from xtrain.machine import keep_freed_memory, usable_cores
 from xtrain.observers import Observer, Start
 from xtrain.observers.curves import Curves
 from xtrain.observers.metrics import MetricsFile
@@ -74,6 +74,7 @@ def open_backend(options: Options, model: ModelSpec) -> Backend:
         # What the user has set himself stands, unless this call asks for a number of threads.
         if options.threads or key not in os.environ:
             os.environ[key] = value
+    keep_freed_memory()
     return backend
 
 

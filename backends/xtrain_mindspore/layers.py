@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 from mindspore.ops import operations as P
 
 from xtrain.errors import UnsupportedError
-from xtrain.spec import ModelSpec, Node
+from xtrain.spec import ModelSpec, Node, pools_first
 from xtrain.spec import layers as spec
 from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
 from xtrain_mindspore.recurrent import last, lstm, rows
@@ -118,7 +118,7 @@ class Chain(nn.Cell):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = tuple(attach(self, node, prefix="") for node in model.nodes)
+        self._chain = attach_all(self, model.nodes, prefix="")
         self._unstack = P.Unstack(0, 1 + len(model.dropouts))
         cells = dict(self.cells_and_names())
         for place, path in enumerate(model.dropouts):
@@ -129,7 +129,12 @@ class Chain(nn.Cell):
 
     def construct(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` uint32 [1 + dropouts] is what dropout masks come from in training."""
-        return run(self._chain, x, None if noise is None else self._unstack(noise))
+        return run(self._chain, x, None if noise is None else self.parts(noise))
+
+    def parts(self, noise: Tensor) -> tuple[Tensor, ...]:
+        """The place of the first row, then a key for each dropout layer."""
+        parts: tuple[Tensor, ...] = self._unstack(noise)
+        return parts
 
 
 class Residual(nn.Cell):
@@ -138,8 +143,8 @@ class Residual(nn.Cell):
     def __init__(self, node: Node) -> None:
         super().__init__()
         prefix = f"{node.path}."
-        self._body = tuple(attach(self, part, prefix) for part in node.body)
-        self._shortcut = tuple(attach(self, part, prefix) for part in node.shortcut)
+        self._body = attach_all(self, node.body, prefix)
+        self._shortcut = attach_all(self, node.shortcut, prefix)
 
     def construct(self, x: Tensor, noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """Outputs of the body's shape."""
@@ -217,10 +222,15 @@ def noise_tensor(keys: Sequence[int], first_row: int) -> Tensor:
     return Tensor(np.array([first_row, *keys], dtype=np.uint32))
 
 
+def attach_all(parent: nn.Cell, nodes: Sequence[Node], prefix: str) -> tuple[tuple[nn.Cell, bool], ...]:
+    """Lower layers and register them below `parent`; they come in the order in which they run."""
+    return tuple(attach(parent, node, prefix) for node in pools_first(nodes))
+
+
 def attach(parent: nn.Cell, node: Node, prefix: str) -> tuple[nn.Cell, bool]:
     """Lower a node and register it below `parent`; a dot in its name makes a container.
 
-    Returns the cell and whether it draws, for `run`: a graph can't ask for a cell's class.
+    Returns it as `run` takes it.
     """
     cell = lower(node)
     *containers, name = node.path.removeprefix(prefix).split(".")
@@ -229,6 +239,11 @@ def attach(parent: nn.Cell, node: Node, prefix: str) -> tuple[nn.Cell, bool]:
             _add(parent, container, nn.Cell())
         parent = parent.name_cells()[container]
     _add(parent, name, cell)
+    return drawing(cell)
+
+
+def drawing(cell: nn.Cell) -> tuple[nn.Cell, bool]:
+    """A cell and whether it draws: a graph can't ask for a cell's class."""
     return cell, isinstance(cell, Dropout | Residual)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, ops
 from numpy.typing import NDArray
 
-from xtrain.spec import ModelSpec, State, StepInput
-from xtrain_mindspore.layers import Chain, noise_tensor
+from xtrain.spec import ModelSpec, State, StepInput, trace
+from xtrain_mindspore.layers import Chain, drawing, noise_tensor, run
 
 
 class MindSporeModel:
@@ -17,7 +17,7 @@ class MindSporeModel:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.native: nn.Cell = Chain(spec)
+        self.native = Chain(spec)
         parameters = self.native.parameters_dict()
         self.tensors = {name: parameters[name] for name in spec.tensors}
 
@@ -44,25 +44,23 @@ class MindSporeModel:
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one.
 
-        The only part that runs eagerly (PyNative): hooks have no place in a compiled graph.
+        The only part that runs eagerly (PyNative): a compiled graph gives nothing away.
         """
-        outputs: State = {}
-        hooks = []
         cells = dict(self.native.cells_and_names())
-        for node in self.spec.walk():
-            cell = cells[node.path]
-            if inputs and node.path in inputs:
-                hooks.append(cell.register_forward_pre_hook(_feeder(inputs[node.path])))
-            hooks.append(cell.register_forward_hook(_recorder(outputs, node.path)))
+        noise = self.native.parts(self.noise(step)) if step else None
         self.mode(training=step is not None)
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
-            self.native(Tensor(images), self.noise(step) if step else None)
+            return trace(
+                self.spec.nodes,
+                images,
+                inputs or {},
+                layer=lambda node, x: run([drawing(cells[node.path])], x, noise),
+                give=Tensor,
+                take=lambda x: x.asnumpy().copy(),
+            )
         finally:
             ms.set_context(mode=ms.GRAPH_MODE)
-            for hook in hooks:
-                hook.remove()
-        return outputs
 
     def mode(self, training: bool) -> None:
         """Training or evaluation: which of the two a graph is compiled for."""
@@ -72,14 +70,3 @@ class MindSporeModel:
     def noise(self, step: StepInput, first_row: int = 0) -> Tensor:
         """What this step's dropout masks come from."""
         return noise_tensor(step.dropout_keys, first_row)
-
-
-def _feeder(value: NDArray[Any]) -> Any:
-    return lambda cell, args: (Tensor(value), *args[1:])
-
-
-def _recorder(outputs: State, path: str) -> Any:
-    def record(cell: nn.Cell, args: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs[path] = output.asnumpy().copy()
-
-    return record

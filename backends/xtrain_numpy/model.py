@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.spec import ModelSpec, Node, State, StepInput
+from xtrain.spec import ModelSpec, State, StepInput, trace
 from xtrain_numpy.forward import Array, Backward, Noise
 from xtrain_numpy.layers import Chain, lower
 
@@ -39,29 +39,16 @@ class NumpyModel:
         self, images: NDArray[np.float32], step: StepInput | None, inputs: Mapping[str, Array] | None = None
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one."""
-        outputs: State = {}
         noise = self.noise(step) if step else None
-        x = images.astype(np.float64)
-        for node in self.spec.nodes:
-            x = self._trace(node, x, noise, inputs or {}, outputs)
-        return outputs
+        return trace(
+            self.spec.nodes,
+            images,
+            inputs or {},
+            layer=lambda node, x: lower(node)(self.tensors, x, noise)[0],
+            give=lambda array: array.astype(np.float64),
+            take=np.copy,
+        )
 
     def noise(self, step: StepInput, first_row: int = 0) -> Noise:
         """What this step's dropout masks come from."""
         return Noise(dict(zip(self.spec.dropouts, step.dropout_keys, strict=False)), first_row)
-
-    def _trace(
-        self, node: Node, x: Array, noise: Noise | None, inputs: Mapping[str, Array], outputs: State
-    ) -> Array:
-        x = inputs.get(node.path, x)
-        if node.body:
-            sides = []
-            for part in (node.body, node.shortcut):
-                y = x
-                for inner in part:
-                    y = self._trace(inner, y, noise, inputs, outputs)
-                sides.append(y)
-            outputs[node.path] = sides[0] + sides[1]
-        else:
-            outputs[node.path] = lower(node)(self.tensors, x, noise)[0].copy()
-        return outputs[node.path]

@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
 from xtrain.errors import UnsupportedError
-from xtrain.spec import ModelSpec, Node, keep_mask
+from xtrain.spec import ModelSpec, Node, keep_mask, pools_first
 from xtrain.spec import layers as spec
 from xtrain_paddle.recurrent import last, lstm, rows
 
@@ -108,7 +108,7 @@ class Chain(nn.Layer):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = tuple(attach(self, node, prefix="") for node in model.nodes)
+        self._chain = attach_all(self, model.nodes, prefix="")
         for place, path in enumerate(model.dropouts):
             sublayer(self, path).place = place
 
@@ -123,8 +123,8 @@ class Residual(nn.Layer):
     def __init__(self, node: Node) -> None:
         super().__init__()
         prefix = f"{node.path}."
-        self._body = tuple(attach(self, part, prefix) for part in node.body)
-        self._shortcut = tuple(attach(self, part, prefix) for part in node.shortcut)
+        self._body = attach_all(self, node.body, prefix)
+        self._shortcut = attach_all(self, node.shortcut, prefix)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Outputs of the body's shape."""
@@ -255,6 +255,11 @@ class Dropout(nn.Layer):
         # NumPy is quicker at it than Paddle's integer kernels on the CPU, and the mask is there in time.
         kept = keep_mask(keys[self.place], self.p, tuple(x.shape), first_row)
         return x * paddle.to_tensor(kept * np.float32(1 / (1 - self.p)), place=x.place)
+
+
+def attach_all(parent: nn.Layer, nodes: Sequence[Node], prefix: str) -> tuple[nn.Layer, ...]:
+    """Lower layers and register them below `parent`; they come in the order in which they run."""
+    return tuple(attach(parent, node, prefix) for node in pools_first(nodes))
 
 
 def attach(parent: nn.Layer, node: Node, prefix: str) -> nn.Layer:

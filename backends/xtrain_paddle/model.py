@@ -8,8 +8,8 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor, nn
 
-from xtrain.spec import Linear, ModelSpec, State, StepInput
-from xtrain_paddle.layers import Chain, Noise, sublayer
+from xtrain.spec import Linear, ModelSpec, State, StepInput, trace
+from xtrain_paddle.layers import Chain, Noise, run, sublayer
 
 
 class PaddleModel:
@@ -45,19 +45,17 @@ class PaddleModel:
         inputs: Mapping[str, NDArray[Any]] | None = None,
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one."""
-        outputs: State = {}
-        hooks = []
-        for node in self.spec.walk():
-            layer = sublayer(self.native, node.path)
-            if inputs and node.path in inputs:
-                hooks.append(layer.register_forward_pre_hook(self._feeder(inputs[node.path])))
-            hooks.append(layer.register_forward_post_hook(_recorder(outputs, node.path)))
+        noise = self.noise(step) if step else None
         self.native.train() if step else self.native.eval()
         with paddle.no_grad():
-            self.native(paddle.to_tensor(images, place=self.device), self.noise(step) if step else None)
-        for hook in hooks:
-            hook.remove()
-        return outputs
+            return trace(
+                self.spec.nodes,
+                images,
+                inputs or {},
+                layer=lambda node, x: run([sublayer(self.native, node.path)], x, noise),
+                give=lambda array: paddle.to_tensor(array, place=self.device),
+                take=lambda x: x.numpy(),
+            )
 
     def noise(self, step: StepInput, first_row: int = 0) -> Noise | None:
         """What this step's dropout masks come from."""
@@ -71,14 +69,3 @@ class PaddleModel:
     def from_canonical(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """The same array in Paddle's layout, where a Linear's weight is [in, out]."""
         return value.T if name in self._transposed else value
-
-    def _feeder(self, value: NDArray[Any]) -> Any:
-        given = paddle.to_tensor(value, place=self.device)
-        return lambda layer, args: (given, *args[1:])
-
-
-def _recorder(outputs: State, path: str) -> Any:
-    def record(layer: nn.Layer, args: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs[path] = output.numpy()
-
-    return record

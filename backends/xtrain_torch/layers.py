@@ -1,5 +1,6 @@
 """The lowering table: one function for each layer of the vocabulary."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xtrain.errors import UnsupportedError
-from xtrain.spec import ModelSpec, Node
+from xtrain.spec import ModelSpec, Node, pools_first
 from xtrain.spec import layers as spec
 from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
 
@@ -31,7 +32,7 @@ def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Module:
 
 
 def relu(node: Node, layer: spec.ReLU) -> nn.Module:
-    """nn.ReLU."""
+    """nn.ReLU; `attach_all` says where it works in place."""
     return nn.ReLU()
 
 
@@ -114,15 +115,22 @@ def lower(node: Node) -> nn.Module:
 class Chain(nn.Module):
     """Layers one after the other, each registered under its canonical name."""
 
+    layout = torch.contiguous_format  # of images, in memory
+
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = [attach(self, node, prefix="") for node in model.nodes]
+        self._chain = attach_all(self, model.nodes, prefix="")
         for place, path in enumerate(model.dropouts):
             cast(Dropout, self.get_submodule(path)).place = place
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
-        return run(self._chain, x, noise)
+        return run(self._chain, x.contiguous(memory_format=self.layout), noise)
+
+    def channels_last(self) -> None:
+        """Keep images and kernels in memory as [H, W, C], where a CPU's convolutions are quicker."""
+        self.layout = torch.channels_last
+        self.to(memory_format=torch.channels_last)
 
 
 class Residual(nn.Module):
@@ -131,8 +139,8 @@ class Residual(nn.Module):
     def __init__(self, node: Node) -> None:
         super().__init__()
         prefix = f"{node.path}."
-        self._body = [attach(self, part, prefix) for part in node.body]
-        self._shortcut = [attach(self, part, prefix) for part in node.shortcut]
+        self._body = attach_all(self, node.body, prefix)
+        self._shortcut = attach_all(self, node.shortcut, prefix)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs of the body's shape."""
@@ -208,6 +216,19 @@ def noise_tensor(keys: Sequence[int], first_row: int, device: str) -> Tensor | N
     if not keys:
         return None
     return torch.tensor([first_row, *map(_signed, keys)], dtype=torch.int32, device=device)
+
+
+_UNNEEDED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, Residual)
+"""Layers that give a tensor of their own and do not need it for their gradient."""
+
+
+def attach_all(parent: nn.Module, nodes: Sequence[Node], prefix: str) -> list[nn.Module]:
+    """Lower layers and register them below `parent`; they come in the order in which they run."""
+    modules = [attach(parent, node, prefix) for node in pools_first(nodes)]
+    for before, module in itertools.pairwise(modules):
+        if isinstance(module, nn.ReLU) and isinstance(before, _UNNEEDED):
+            module.inplace = True
+    return modules
 
 
 def attach(parent: nn.Module, node: Node, prefix: str) -> nn.Module:

@@ -12,8 +12,8 @@ from xtrain_torch.dataset import Batch
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
-Handle = list[tuple[Tensor, Tensor, int, Tensor | int]]
-"""Of each batch: sum of losses, correct predictions, samples, sum of their weights; still on the device."""
+Handle = list[tuple[Tensor, Tensor, Tensor, Tensor | int]]
+"""Of each batch: sum of losses, outputs, labels, sum of the samples' weights; still on the device."""
 
 
 class TorchLoop:
@@ -23,6 +23,7 @@ class TorchLoop:
         self._model, self._optimizer = model, optimizer
         self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
         by_class = loss.class_weights
+        self._shares: dict[int, Tensor] = {}
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -39,7 +40,7 @@ class TorchLoop:
         with torch.inference_mode():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
-            return [(loss, _correct(logits, labels), len(labels), self._weight(labels))]
+            return [(loss, logits, labels, self._weight(labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step, in one transfer."""
@@ -47,13 +48,13 @@ class TorchLoop:
         if not parts:
             return []
         losses = iter(torch.stack([loss for loss, *_ in parts]).tolist())
-        corrects = iter(torch.stack([correct for _, correct, *_ in parts]).tolist())
+        corrects = iter(_correct(parts).tolist())
         weights = iter(torch.stack([torch.as_tensor(weight) for *_, weight in parts]).tolist())
         return [
             Metrics(
                 sum(next(losses) for _ in handle),
                 sum(next(corrects) for _ in handle),
-                sum(count for _, _, count, _ in handle),
+                sum(len(labels) for _, _, labels, _ in handle),
                 float(sum(next(weights) for _ in handle)),
             )
             for handle in handles
@@ -78,8 +79,8 @@ class TorchLoop:
         for (images, labels), weight in zip(batches, weights, strict=True):
             logits = self._model.native(images, self._model.noise(step, first_row))
             loss = self._loss_sum(logits, labels, self._by_class)
-            torch.autograd.backward(loss / total)
-            handle.append((loss.detach(), _correct(logits, labels), len(labels), weight))
+            torch.autograd.backward(loss, self._share(total))
+            handle.append((loss.detach(), logits.detach(), labels, weight))
             first_row += len(labels)
         return handle
 
@@ -87,13 +88,26 @@ class TorchLoop:
         """Sum of the samples' weights: what the mean divides by."""
         return len(labels) if self._by_class is None else self._by_class[labels].sum()
 
+    def _share(self, total: Tensor | int) -> Tensor:
+        """Of one sample in the loss, as the gradient of the sum of the losses."""
+        if isinstance(total, Tensor):
+            return 1 / total
+        if total not in self._shares:
+            self._shares[total] = torch.tensor(1 / total, device=self._model.device)
+        return self._shares[total]
+
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:
             self._model.native.train(training)
 
 
-def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.argmax(1) == labels).sum()
+def _correct(parts: Handle) -> Tensor:
+    """Correct predictions of each batch: one comparison for all of a size, which steps need not wait for."""
+    if len({labels.shape for _, _, labels, _ in parts}) > 1:
+        return torch.cat([_correct([part]) for part in parts])
+    logits = torch.stack([logits for _, logits, _, _ in parts])
+    labels = torch.stack([labels for _, _, labels, _ in parts])
+    return (logits.argmax(-1) == labels).sum(-1)
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xtrain.spec import ModelSpec, State, StepInput
-from xtrain_torch.layers import Chain, noise_tensor
+from xtrain.spec import Conv2d, ModelSpec, State, StepInput, trace
+from xtrain_torch.layers import Chain, noise_tensor, run
 
 
 class TorchModel:
@@ -19,7 +19,10 @@ class TorchModel:
         self.spec, self.device = spec, device
         with torch.device("meta"):  # no weights are drawn, they come by load
             network = Chain(spec)
-        self.native: nn.Module = network.to_empty(device=device)
+        network.to_empty(device=device)
+        if device == "cpu" and any(isinstance(node.layer, Conv2d) for node in spec.walk()):
+            network.channels_last()
+        self.native: nn.Module = network
         self.tensors = {name: self.native.state_dict(keep_vars=True)[name] for name in spec.tensors}
 
     def state(self) -> State:
@@ -46,31 +49,18 @@ class TorchModel:
         inputs: Mapping[str, NDArray[Any]] | None = None,
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one."""
-        outputs: State = {}
-        hooks = []
-        for node in self.spec.walk():
-            module = self.native.get_submodule(node.path)
-            if inputs and node.path in inputs:
-                hooks.append(module.register_forward_pre_hook(self._feeder(inputs[node.path])))
-            hooks.append(module.register_forward_hook(_recorder(outputs, node.path)))
+        noise = self.noise(step) if step else None
         self.native.train(step is not None)
         with torch.no_grad():
-            self.native(torch.from_numpy(images).to(self.device), self.noise(step) if step else None)
-        for hook in hooks:
-            hook.remove()
-        return outputs
+            return trace(
+                self.spec.nodes,
+                images,
+                inputs or {},
+                layer=lambda node, x: run([self.native.get_submodule(node.path)], x, noise),
+                give=lambda array: torch.tensor(array, device=self.device),
+                take=lambda x: x.cpu().numpy().copy(),
+            )
 
     def noise(self, step: StepInput, first_row: int = 0) -> Tensor | None:
         """What this step's dropout masks come from."""
         return noise_tensor(step.dropout_keys, first_row, self.device)
-
-    def _feeder(self, value: NDArray[Any]) -> Any:
-        given = torch.from_numpy(value).to(self.device)
-        return lambda module, args: (given, *args[1:])
-
-
-def _recorder(outputs: State, path: str) -> Any:
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs[path] = output.cpu().numpy().copy()
-
-    return record

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xtrain.errors import UnsupportedError
@@ -29,7 +30,7 @@ class TorchOptimizer:
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
         for name, parameter in self._parameters.items():
-            parameter.grad = torch.from_numpy(gradients[name]).to(parameter, copy=True)
+            parameter.grad = _like(parameter, gradients[name])
         self.apply(step)
         self.clear()
 
@@ -49,7 +50,8 @@ class TorchOptimizer:
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self.native.zero_grad(set_to_none=True)
+        for parameter in self._parameters.values():
+            parameter.grad = None
 
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
@@ -75,8 +77,7 @@ class TorchOptimizer:
             held = self.native.state[parameter]
             held["step"] = torch.tensor(float(self._updates), device=parameter.device)
             for buffer in self._spec.moments:
-                # A copy: the state stays the caller's.
-                held[buffer] = torch.from_numpy(state[f"{name}/{buffer}"]).to(parameter, copy=True).detach()
+                held[buffer] = _like(parameter, state[f"{name}/{buffer}"])
 
     def _fresh(self) -> torch.optim.Optimizer:
         decayed = {id(parameter) for parameter in self._decayed}
@@ -96,6 +97,11 @@ class TorchOptimizer:
             torch.nn.utils.clip_grad_value_(self._parameters.values(), spec.clip_value)
         if spec.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters.values(), spec.clip_norm)
+
+
+def _like(parameter: Tensor, value: NDArray[Any]) -> Tensor:
+    """A copy of `value` as the parameter lies in memory, which fused kernels take for granted."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(torch.from_numpy(value))
 
 
 def _set_momentum(group: dict[str, Any], momentum: float) -> None:

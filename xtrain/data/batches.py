@@ -7,6 +7,7 @@ to the bit under all of them.
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from xtrain.spec import Draws, Split
 T = TypeVar("T")
 Pair = tuple[NDArray[np.float32], NDArray[np.int64]]
 
+_MOST_KEPT = 1 << 30  # bytes of a split
+_CHUNK = 256  # samples, which stay in the cache
 _ALIGNMENT = 64  # a cache line; vector kernels round differently on unaligned buffers
 
 
@@ -36,6 +39,29 @@ def empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[np.generic
     raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def worth_keeping(split: Split, draws: Draws) -> bool:
+    """Whether a pass is quicker from images that were normalised once and kept, at four times the memory.
+
+    Not where something random happens to them, nor for a pass over a small part of them.
+    """
+    if any(step.words for step in split.augment) or 2 * sum(map(len, draws.batches)) < len(split.labels):
+        return False
+    [(image, _)] = assemble(split, Draws(batches=(np.arange(1),)))
+    return len(split.labels) * image.nbytes <= _MOST_KEPT
+
+
+def normalised(split: Split) -> Pair:
+    """All of a split, float32 [N, C, H, W] and int64 [N], as `assemble` gives its batches."""
+    places = np.arange(len(split.labels))
+    chunks = tuple(np.array_split(places, -(-len(places) // _CHUNK)))
+    start, whole = 0, None
+    for images, _ in assemble(split, Draws(batches=chunks)):
+        whole = empty((len(places), *images.shape[1:]), np.float32) if whole is None else whole
+        whole[start : start + len(images)] = images
+        start += len(images)
+    return whole, split.labels  # type: ignore[return-value]  # empty() can't say its dtype
 
 
 def assemble(split: Split, draws: Draws) -> Iterator[Pair]:
@@ -101,4 +127,6 @@ def prefetch(source: Iterator[T], depth: int = 2) -> Iterator[T]:
             yield item  # type: ignore[misc]  # an item of T where `more` is true
     finally:
         stopped.set()
+        with suppress(queue.Empty):
+            ready.get_nowait()  # a thread that waits for a place has it, and sees that it is to stop
         thread.join()

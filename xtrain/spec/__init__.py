@@ -34,6 +34,7 @@ from xtrain.spec.layers import (
 from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
+from xtrain.spec.order import pools_first, trace
 from xtrain.spec.run import (
     Draws,
     Metrics,
@@ -92,4 +93,6 @@ __all__ = [
     "TensorSpec",
     "Transform",
     "keep_mask",
+    "pools_first",
+    "trace",
 ]
