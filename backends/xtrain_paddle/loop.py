@@ -13,8 +13,8 @@ from xtrain_paddle.layers import log_probabilities
 from xtrain_paddle.model import PaddleModel
 from xtrain_paddle.optimizer import PaddleOptimizer
 
-Handle = list[tuple[Tensor, Tensor, int, Tensor | int]]
-"""Of each batch: sum of losses, correct predictions, samples, sum of their weights; still on the device."""
+Handle = list[tuple[Tensor, Tensor, Tensor, Tensor | int]]
+"""Of each batch: sum of losses, outputs, labels, sum of the samples' weights; still on the device."""
 
 
 class PaddleLoop:
@@ -24,6 +24,7 @@ class PaddleLoop:
         self._model, self._optimizer = model, optimizer
         self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
         by_class = loss.class_weights
+        self._shares: dict[int, Tensor] = {}
         self._by_class = None if by_class is None else paddle.to_tensor(by_class, "float32", model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -40,7 +41,7 @@ class PaddleLoop:
         with paddle.no_grad():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
-            return [(loss, _correct(logits, labels), labels.shape[0], self._weight(labels))]
+            return [(loss, logits, labels, self._weight(labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step, in one transfer."""
@@ -48,13 +49,13 @@ class PaddleLoop:
         if not parts:
             return []
         losses = iter(paddle.stack([loss for loss, *_ in parts]).numpy().tolist())
-        corrects = iter(paddle.stack([correct for _, correct, *_ in parts]).numpy().tolist())
+        corrects = iter(_correct(parts).numpy().tolist())
         weights = iter(_read([weight for *_, weight in parts]))
         return [
             Metrics(
                 sum(next(losses) for _ in handle),
                 sum(next(corrects) for _ in handle),
-                sum(count for _, _, count, _ in handle),
+                sum(labels.shape[0] for _, _, labels, _ in handle),
                 float(sum(next(weights) for _ in handle)),
             )
             for handle in handles
@@ -79,8 +80,8 @@ class PaddleLoop:
         for (images, labels), weight in zip(batches, weights, strict=True):
             logits = self._model.native(images, self._model.noise(step, first_row))
             loss = self._loss_sum(logits, labels, self._by_class)
-            paddle.autograd.backward(loss / total)
-            handle.append((loss.detach(), _correct(logits, labels), labels.shape[0], weight))
+            paddle.autograd.backward(loss, self._share(total))
+            handle.append((loss.detach(), logits.detach(), labels, weight))
             first_row += labels.shape[0]
         return handle
 
@@ -88,13 +89,26 @@ class PaddleLoop:
         """Sum of the samples' weights: what the mean divides by."""
         return labels.shape[0] if self._by_class is None else self._by_class[labels].sum()
 
+    def _share(self, total: Tensor | int) -> Tensor:
+        """Of one sample in the loss, as the gradient of the sum of the losses."""
+        if isinstance(total, Tensor):
+            return 1 / total
+        if total not in self._shares:
+            self._shares[total] = paddle.to_tensor(1 / total, "float32", self._model.device)
+        return self._shares[total]
+
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:
             self._model.native.train() if training else self._model.native.eval()
 
 
-def _correct(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.detach().argmax(1) == labels).sum()
+def _correct(parts: Handle) -> Tensor:
+    """Correct predictions of each batch: one comparison for all of a size, which steps need not wait for."""
+    if len({labels.shape[0] for _, _, labels, _ in parts}) > 1:
+        return paddle.concat([_correct([part]) for part in parts])
+    logits = paddle.stack([logits for _, logits, _, _ in parts])
+    labels = paddle.stack([labels for _, _, labels, _ in parts])
+    return (logits.argmax(-1) == labels).sum(-1)
 
 
 def _read(weights: Sequence[Tensor | int]) -> list[float]:

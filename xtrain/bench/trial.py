@@ -116,13 +116,8 @@ class Stopwatch:
     def __init__(self, limit: Limit) -> None:
         self._limit, self._started = limit, time.perf_counter()
         self.spent: dict[str, float] = defaultdict(float)
-        self.seconds = 0.0
-        self.handles: list[Handle] = []
-
-    @property
-    def steps(self) -> int:
-        """How many were made."""
-        return len(self.handles)
+        self.steps, self.seconds = 0, 0.0
+        self.last_read: Sequence[Handle] = ()
 
     @contextmanager
     def spending(self, on: str) -> Iterator[None]:
@@ -178,10 +173,10 @@ class _Bench:
         return (time.perf_counter() - before) / _REPEATED * steps
 
     def read(self, watch: Stopwatch) -> float:
-        """Seconds of reading its figures once more, when there is nothing left to wait for."""
+        """Seconds of reading its figures, the last ones once more, when there is nothing left to wait for."""
         before = time.perf_counter()
-        self._parts.loop.read(watch.handles)
-        return time.perf_counter() - before
+        self._parts.loop.read(watch.last_read)
+        return (time.perf_counter() - before) / len(watch.last_read) * watch.steps
 
     def evaluate(self) -> float:
         """Images of the test split in a second, the second time over."""
@@ -220,10 +215,12 @@ class _TimedLoop:
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         with self._watch.spending("step"):
             handle = self._loop.train_step(batches, step)
-        self._watch.handles.append(handle)
+        self._watch.steps += 1
         return handle
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
+        if handles:
+            self._watch.last_read = handles[:]  # none before: what is kept of a step takes its memory's place
         with self._watch.spending("read"):
             return self._loop.read(handles)
 

@@ -64,6 +64,15 @@ def normalised(split: Split) -> Pair:
     return whole, split.labels  # type: ignore[return-value]  # empty() can't say its dtype
 
 
+def gather(kept: Pair, draws: Draws) -> Iterator[Pair]:
+    """Batches of images that are kept normalised, in fresh aligned arrays."""
+    images, labels = kept
+    for indices in draws.batches:
+        batch = empty((len(indices), *images.shape[1:]), np.float32)
+        np.take(images, indices, axis=0, out=batch, mode="clip")
+        yield batch, labels[indices]  # type: ignore[misc]  # empty() can't say its dtype
+
+
 def assemble(split: Split, draws: Draws) -> Iterator[Pair]:
     """Images float32 [B, C, H, W] and labels int64 [B] of each batch, normalised, in fresh aligned arrays."""
     for indices, pixels in zip(draws.batches, augmented(split, draws), strict=True):
