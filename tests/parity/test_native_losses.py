@@ -1,7 +1,7 @@
 """Each backend's losses beside those of the same net in the framework's own layers, loss and optimizer.
 
-The hand-written loops of benchmarks/native start from xtrain's weights and go over its batches. Their losses
-may differ by five times what the backend differs from itself, its weights moved by one unit in the last place.
+The loops of benchmarks/native start from the same weights and go over the same batches. Their losses may
+differ by five times what the backend differs from itself, moved by one unit in the last place.
 """
 
 import json
