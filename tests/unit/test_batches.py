@@ -1,6 +1,7 @@
 """Batches in NumPy; tests/parity/test_batches_torchvision.py compares them with torchvision's."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xtrain.data.augment import apply, crop_offsets, flipped
-from xtrain.data.batches import assemble, augmented, empty, normalization_table, prefetch
+from xtrain.data.batches import (
+    assemble,
+    augmented,
+    empty,
+    gather,
+    normalised,
+    normalization_table,
+    prefetch,
+    worth_keeping,
+)
 from xtrain.spec import CenterCrop, Draws, RandomCrop, RandomHorizontalFlip, Resize, Split
 
 TABLE = normalization_table((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
@@ -260,3 +270,30 @@ def test_nothing_runs_before_the_first_item_is_asked_for():
     assert not made
     assert not running()
     items.close()
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.booleans())
+def test_kept_images_give_the_same_batches(samples, size, cropped):
+    random = np.random.default_rng(samples)
+    table = normalization_table((0.2, 0.5), (0.3, 0.7))
+    images = random.integers(0, 256, (samples, 2, 5, 6), dtype=np.uint8)
+    augment = (CenterCrop(size=4),) if cropped else ()
+    split = Split(images, np.arange(samples), table, augment)
+    draws = Draws(tuple(np.array_split(random.permutation(samples), -(-samples // size))))
+    assert worth_keeping(split, draws)
+    for kept, made in zip(gather(normalised(split), draws), assemble(split, draws), strict=True):
+        for one, other in zip(kept, made, strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        assert kept[0].ctypes.data % 64 == 0
+
+
+def test_nothing_is_kept_for_a_few_or_where_something_is_drawn(monkeypatch):
+    table = normalization_table((0.5,), (0.5,))
+    split = Split(np.zeros((10, 1, 4, 4), np.uint8), np.arange(10), table)
+    whole, few = Draws((np.arange(10),)), Draws((np.arange(4),))
+    assert worth_keeping(split, whole)
+    assert not worth_keeping(split, few)
+    assert not worth_keeping(replace(split, augment=(RandomHorizontalFlip(),)), whole)
+    monkeypatch.setattr("xtrain.data.batches._MOST_KEPT", 639)
+    assert not worth_keeping(split, whole)  # 10 images of 4 * 4 * 4 bytes
