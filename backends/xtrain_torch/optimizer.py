@@ -96,7 +96,17 @@ class TorchOptimizer:
         if spec.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self._parameters.values(), spec.clip_value)
         if spec.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters.values(), spec.clip_norm)
+            self._clip_norm(spec.clip_norm)
+
+    def _clip_norm(self, most: float) -> None:
+        """As nn.utils.clip_grad_norm_, whose own norm adds up in float32.
+
+        Of the gradients of an LSTM (65,536 values in one of them) it is 9e-7 off on the CPU.
+        """
+        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
+        scale = (most / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale.to(torch.float32))
 
 
 def _like(parameter: Tensor, value: NDArray[Any]) -> Tensor:

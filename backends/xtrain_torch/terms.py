@@ -115,6 +115,6 @@ def _shared(optimizer: OptimizerSpec) -> dict[str, str]:
         "l1": f"grad + {optimizer.l1} * sign(w)",
         "l2": f"grad + {optimizer.l2} * w",
         "clip_value": "none" if value is None else f"nn.utils.clip_grad_value_({value})",
-        "clip_norm": "none" if norm is None else f"nn.utils.clip_grad_norm_({norm})",
+        "clip_norm": "none" if norm is None else f"as nn.utils.clip_grad_norm_({norm}), in float64",
         "ema": "none" if ema is None else f"torch._foreach_lerp_(averages, weights, {1 - ema:.6g})",
     }
