@@ -95,8 +95,9 @@ def _show(result: Result) -> None:
     rows = [(name, *_rest(trials)) for name, trials in both.items()]
     show("the rest (medians)", headers, rows, right=range(1, len(headers)))
     if result.by_hand:
-        headers = ("step of xtrain / of", *result.by_hand)
-        show("ratios (median; of single repeats)", headers, _ratios(result), right=range(1, len(headers)))
+        headers = ("step of", *(f"xtrain {name}" for name in result.own))
+        title = "of xtrain's step by that of a loop (median; of single repeats)"
+        show(title, headers, _ratios(result), right=range(1, len(headers)))
 
 
 def _step(name: str, trials: Sequence[Trial], result: Result) -> tuple[str, ...]:
@@ -116,10 +117,10 @@ def _rest(trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _ratios(result: Result) -> Iterator[tuple[str, ...]]:
-    for backend in result.own:
-        spreads = (result.ratio(backend, loop) for loop in result.by_hand)
+    for loop in result.by_hand:
+        spreads = (result.ratio(backend, loop) for backend in result.own)
         cells = (f"{s.median:.3f} ({s.lowest:.3f} to {s.highest:.3f})" for s in spreads)
-        yield (f"xtrain {backend}", *cells)
+        yield (loop, *cells)
 
 
 def _median(trials: Sequence[Trial], figure: str, per_step: bool = False) -> float | None:
