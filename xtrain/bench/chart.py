@@ -27,8 +27,9 @@ def save(title: str, result: Result, path: Path) -> None:
         ],
     )
     for place, rate in enumerate(rates):
-        axes.text(0, place, f" {rate.median:,.0f}", va="center", color="white", fontsize="small")
+        axes.text(rate.highest, place, f"  {rate.median:,.0f}", va="center", fontsize="small")
     axes.invert_yaxis()
+    axes.margins(x=0.12)
     axes.set(xlabel="images in a second of training, data loading included", title=title)
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
