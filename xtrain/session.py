@@ -17,10 +17,10 @@ import numpy as np
 from xtrain import checkpoint as checkpoints
 from xtrain import data, plan, plugins
 from xtrain.checkpoint import Checkpoint
-from xtrain.data.batches import normalization_table
+from xtrain.data.batches import per_channel
 from xtrain.errors import XtrainError
 from xtrain.interrupt import Interrupt, listening
-from xtrain.machine import keep_freed_memory, usable_cores
+from xtrain.machine import tune_memory, usable_cores
 from xtrain.observers import Observer, Start
 from xtrain.observers.curves import Curves
 from xtrain.observers.metrics import MetricsFile
@@ -74,7 +74,7 @@ def open_backend(options: Options, model: ModelSpec) -> Backend:
         # What the user has set himself stands, unless this call asks for a number of threads.
         if options.threads or key not in os.environ:
             os.environ[key] = value
-    keep_freed_memory()
+    tune_memory()
     return backend
 
 
@@ -97,15 +97,15 @@ def build(
 def splits(recipe: Recipe, arrays: data.Arrays) -> tuple[Split, Split | None, Split]:
     """What is trained on, what of it is kept for validation (None where nothing is), and the test split."""
     section, (images, labels) = recipe.data, (arrays.train_images, arrays.train_labels)
-    table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
+    mean, std = per_channel(recipe.normalize.mean), per_channel(recipe.normalize.std)
     validation = None
     if section.validation:
         fraction, balanced = section.validation.fraction, section.validation.balanced
         kept = plan.held_out(recipe.seed, labels, fraction, balanced=balanced)
-        validation = Split(images[kept], labels[kept], table, section.eval_transform)
+        validation = Split(images[kept], labels[kept], mean, std, section.eval_transform)
         images, labels = images[~kept], labels[~kept]
-    test = Split(arrays.test_images, arrays.test_labels, table, section.eval_transform)
-    return Split(images, labels, table, section.augment), validation, test
+    test = Split(arrays.test_images, arrays.test_labels, mean, std, section.eval_transform)
+    return Split(images, labels, mean, std, section.augment), validation, test
 
 
 def initial_state(recipe: Recipe) -> State:

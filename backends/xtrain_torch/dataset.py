@@ -7,21 +7,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xtrain.data.batches import assemble, normalised, prefetch, worth_keeping
+from xtrain.data.batches import augmented, prefetch
 from xtrain.spec import Draws, Split
 
 Batch = tuple[Tensor, Tensor]
 
 
 class TorchDataset:
-    """Gathered on the device from images normalised once, where nothing random happens to them.
+    """The split's pixels on the device, where batches are gathered and normalised.
 
-    Else batches are assembled in NumPy on a thread; on the CPU tensors share their memory.
+    Pixels that are augmented first come from NumPy, on a thread.
     """
 
     def __init__(self, split: Split, device: str) -> None:
         self._split, self._device = split, device
-        self._kept: Batch | None = None
+        self._images, self._labels = self._tensor(split.images), self._tensor(split.labels)
+        self._mean, self._std = self._tensor(split.mean), self._tensor(split.std)
+        self._white = torch.tensor(255.0, device=device)  # by a number, a GPU multiplies with its inverse
 
     def __len__(self) -> int:
         """How many samples it has."""
@@ -29,24 +31,23 @@ class TorchDataset:
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
-        if self._kept is None and worth_keeping(self._split, draws):
-            self._kept = self._give(normalised(self._split))
-        return prefetch(self._assembled(draws)) if self._kept is None else self._gathered(*self._kept, draws)
+        pixels = self._augmented(draws) if self._split.augment else self._gathered(draws)
+        for some, indices in zip(pixels, draws.batches, strict=True):
+            images = some.to(torch.float32).div_(self._white).sub_(self._mean).div_(self._std)
+            yield images, self._labels.index_select(0, self._tensor(indices))
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The same as arrays."""
         images, labels = batch
         return images.cpu().numpy(), labels.cpu().numpy()
 
-    def _assembled(self, draws: Draws) -> Iterator[Batch]:
-        for pair in assemble(self._split, draws):
-            yield self._give(pair)
-
-    def _gathered(self, images: Tensor, labels: Tensor, draws: Draws) -> Iterator[Batch]:
+    def _gathered(self, draws: Draws) -> Iterator[Tensor]:
         for indices in draws.batches:
-            places = torch.from_numpy(indices).to(self._device)
-            yield images.index_select(0, places), labels.index_select(0, places)
+            yield self._images.index_select(0, self._tensor(indices))
 
-    def _give(self, pair: tuple[NDArray[np.float32], NDArray[np.int64]]) -> Batch:
-        images, labels = (torch.from_numpy(array).to(self._device) for array in pair)
-        return images, labels
+    def _augmented(self, draws: Draws) -> Iterator[Tensor]:
+        for pixels in prefetch(augmented(self._split, draws)):
+            yield self._tensor(pixels)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)

@@ -9,9 +9,10 @@ import pytest
 
 from xtrain import data, load_recipe, models, onnx_export, plan, plugins
 from xtrain.conformance.compare import MULTIPLE
-from xtrain.data.batches import normalization_table
+from xtrain.data.batches import assemble
 from xtrain.noise import distance, least, nudged
 from xtrain.onnx_export import Graph, Onnx
+from xtrain.session import splits
 from xtrain.spec import BatchNorm2d, StepInput
 
 CUSTOM = [
@@ -161,8 +162,9 @@ def test_a_run_has_the_accuracy_that_eval_says(xtrain):
 
     recipe = load_recipe(xtrain.folder / "run/recipe.toml")
     test = data.load(recipe.data, None)
-    table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
-    logits = run(xtrain.folder / "model.onnx", table[0][test.test_images])
+    _, _, split = splits(recipe, test)
+    ((images, _),) = assemble(split, plan.eval_draws(len(split.labels), len(split.labels)))
+    logits = run(xtrain.folder / "model.onnx", images)
     accuracy = (logits.argmax(1) == test.test_labels).mean()
     shifted = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     loss = -shifted[np.arange(len(logits)), test.test_labels].mean()

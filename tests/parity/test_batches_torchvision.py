@@ -9,7 +9,7 @@ import torchvision
 
 from xtrain import data, plan
 from xtrain.data.augment import apply, crop_offsets, flipped
-from xtrain.data.batches import assemble, normalization_table
+from xtrain.data.batches import assemble, per_channel
 from xtrain.spec import RandomCrop, RandomHorizontalFlip, Split
 
 functional = torchvision.transforms.functional
@@ -37,7 +37,9 @@ def words(count, width):
 def test_every_pixel_value_is_normalised_alike(mean, std):
     pixels = np.tile(np.arange(256, dtype=np.uint8).reshape(16, 16), (len(mean), 1, 1))
     expected = transform(mean, std)(as_hwc(pixels)).numpy()
-    assert normalization_table(mean, std).tobytes() == expected.reshape(len(mean), 256).tobytes()
+    split = Split(pixels[None], np.zeros(1, np.int64), per_channel(mean), per_channel(std))
+    ((images, _),) = assemble(split, plan.eval_draws(1, 1))
+    assert images[0].tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 40, 36)])
@@ -77,7 +79,7 @@ def test_flips_are_torchvisions_on_the_same_draws():
 def test_a_training_batch_is_what_torchvision_makes_of_the_same_draws():
     mean, std = STATISTICS["cifar10"]
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
-    split = Split(images, np.arange(50) % 10, normalization_table(mean, std), (CROP, FLIP))
+    split = Split(images, np.arange(50) % 10, per_channel(mean), per_channel(std), (CROP, FLIP))
     draws = plan.train_draws(seed=0, epoch=1, samples=50, batch_size=16, augment=split.augment)
     tops, lefts = (offsets.tolist() for offsets in crop_offsets(CROP, (32, 32), draws.augment[0]))
     mirrored = flipped(FLIP, draws.augment[1])
@@ -105,7 +107,7 @@ def torchvision_dataset(name, real_data, tmp_path):
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_real_test_images_are_those_torchvision_reads(name, real_data, tmp_path):
     arrays = data.load(name, real_data)
-    split = Split(arrays.test_images, arrays.test_labels, normalization_table(*STATISTICS[name]))
+    split = Split(arrays.test_images, arrays.test_labels, *map(per_channel, STATISTICS[name]))
     theirs = torchvision_dataset(name, real_data, tmp_path)
     assert len(theirs) == len(split.images)
     ((images, labels),) = assemble(split, plan.eval_draws(500, 500))

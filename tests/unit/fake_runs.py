@@ -5,7 +5,7 @@ import xtrain_fake
 from recipe_values import small
 
 from xtrain import data, plan
-from xtrain.data.batches import normalization_table
+from xtrain.data.batches import per_channel
 from xtrain.observers import Observer
 from xtrain.progress import Progress
 from xtrain.spec import Split
@@ -67,9 +67,9 @@ class Training:
     def __init__(self, recipe, checkpoint=None, stop_after=None):
         self.recorder, self.saved = Recorder(), []
         found, backend = arrays(), xtrain_fake.FakeBackend("cpu", None)
-        table = normalization_table(recipe.normalize.mean, recipe.normalize.std)
-        train = Split(found.train_images, found.train_labels, table, recipe.data.augment)
-        test = Split(found.test_images, found.test_labels, table)
+        mean, std = per_channel(recipe.normalize.mean), per_channel(recipe.normalize.std)
+        train = Split(found.train_images, found.train_labels, mean, std, recipe.data.augment)
+        test = Split(found.test_images, found.test_labels, mean, std)
         self.model = backend.model(recipe.model_spec)
         self.optimizer = backend.optimizer(recipe.optimizer, self.model)
         progress = Progress()

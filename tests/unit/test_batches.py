@@ -13,21 +13,22 @@ from xtrain.data.batches import (
     assemble,
     augmented,
     empty,
-    gather,
-    normalised,
-    normalization_table,
+    per_channel,
     prefetch,
-    worth_keeping,
 )
 from xtrain.spec import CenterCrop, Draws, RandomCrop, RandomHorizontalFlip, Resize, Split
 
-TABLE = normalization_table((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+MEAN, STD = per_channel((0.4914, 0.4822, 0.4465)), per_channel((0.2470, 0.2435, 0.2616))
 
 
 def split_of(count, *, size=6, channels=3, augment=(), seed=0):
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
-    return Split(images, random.integers(0, 10, count), TABLE[:channels], augment)
+    return Split(images, random.integers(0, 10, count), MEAN[:channels], STD[:channels], augment)
+
+
+def normal(split, pixels):
+    return (pixels.astype(np.float32) / np.float32(255) - split.mean) / split.std
 
 
 def words_for(count, width, seed):
@@ -37,21 +38,39 @@ def words_for(count, width, seed):
 # ---- normalisation
 
 
-def test_table_is_the_formula_rounded_to_float32():
-    table = normalization_table((0.1307, 0.5), (0.3081, 0.25))
+def every_value(mean, std):
+    """Float32 [C, 256]: what each pixel value becomes in each channel."""
+    pixels = np.tile(np.arange(256, dtype=np.uint8), (1, len(mean), 1)).reshape(1, len(mean), 16, 16)
+    ((images, _),) = assemble(
+        Split(pixels, np.zeros(1, np.int64), per_channel(mean), per_channel(std)), Draws((np.arange(1),))
+    )
+    return images.reshape(len(mean), 256)
+
+
+def test_pixels_are_normalised_by_the_formula_rounded_to_float32():
     exact = (np.arange(256) / 255 - np.array([[0.1307], [0.5]])) / np.array([[0.3081], [0.25]])
-    assert table.shape == (2, 256)
-    assert table.dtype == np.float32
     # three float32 roundings of values up to 3, one of them before a division by 0.25
-    np.testing.assert_allclose(table, exact, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(every_value((0.1307, 0.5), (0.3081, 0.25)), exact, rtol=0, atol=5e-7)
 
 
 @given(
     mean=st.floats(0, 1),
     std=st.floats(0.01, 1),
 )
-def test_table_rises_with_the_pixel(mean, std):
-    assert (np.diff(normalization_table((mean,), (std,))[0]) > 0).all()
+def test_brighter_pixels_stay_brighter(mean, std):
+    assert (np.diff(every_value((mean,), (std,))[0]) > 0).all()
+
+
+def test_a_mean_may_be_an_image():
+    split = split_of(3)
+    wide = replace(split, mean=np.broadcast_to(MEAN, (3, 6, 6)).copy(), std=np.broadcast_to(STD, (3, 6, 6)))
+    draws = Draws((np.arange(3),))
+    (one, _), (other, _) = (next(assemble(some, draws)) for some in (split, wide))
+    assert one.tobytes() == other.tobytes()
+    wide.mean[1, 2, 3] += 1
+    changed = next(assemble(wide, draws))[0] != one
+    assert changed[:, 1, 2, 3].all()
+    assert changed.sum() == 3
 
 
 # ---- assembling
@@ -74,9 +93,7 @@ def test_batches_are_the_drawn_samples_normalised(count, batch_size, channels, s
         np.testing.assert_array_equal(labels, split.labels[indices])
         for image, index in zip(images, indices, strict=True):
             for channel in range(channels):
-                np.testing.assert_array_equal(
-                    image[channel], split.table[channel][split.images[index, channel]]
-                )
+                np.testing.assert_array_equal(image[channel], normal(split, split.images[index])[channel])
 
 
 @given(
@@ -122,7 +139,7 @@ def test_what_is_not_drawn_takes_its_place_among_what_is():
     (found,) = augmented(split, Draws((np.arange(9)[::-1],), drawn))
     np.testing.assert_array_equal(found, expected[::-1])
     ((images, _),) = assemble(split, Draws((np.arange(9)[::-1],), drawn))
-    np.testing.assert_array_equal(images[:, 1], split.table[1][found[:, 1]])
+    np.testing.assert_array_equal(images, normal(split, found))
 
 
 def test_an_augmentation_without_draws_is_not_left_out_in_silence():
@@ -270,30 +287,3 @@ def test_nothing_runs_before_the_first_item_is_asked_for():
     assert not made
     assert not running()
     items.close()
-
-
-@given(st.integers(1, 40), st.integers(1, 9), st.booleans())
-def test_kept_images_give_the_same_batches(samples, size, cropped):
-    random = np.random.default_rng(samples)
-    table = normalization_table((0.2, 0.5), (0.3, 0.7))
-    images = random.integers(0, 256, (samples, 2, 5, 6), dtype=np.uint8)
-    augment = (CenterCrop(size=4),) if cropped else ()
-    split = Split(images, np.arange(samples), table, augment)
-    draws = Draws(tuple(np.array_split(random.permutation(samples), -(-samples // size))))
-    assert worth_keeping(split, draws)
-    for kept, made in zip(gather(normalised(split), draws), assemble(split, draws), strict=True):
-        for one, other in zip(kept, made, strict=True):
-            np.testing.assert_array_equal(one, other)
-            assert one.dtype == other.dtype
-        assert kept[0].ctypes.data % 64 == 0
-
-
-def test_nothing_is_kept_for_a_few_or_where_something_is_drawn(monkeypatch):
-    table = normalization_table((0.5,), (0.5,))
-    split = Split(np.zeros((10, 1, 4, 4), np.uint8), np.arange(10), table)
-    whole, few = Draws((np.arange(10),)), Draws((np.arange(4),))
-    assert worth_keeping(split, whole)
-    assert not worth_keeping(split, few)
-    assert not worth_keeping(replace(split, augment=(RandomHorizontalFlip(),)), whole)
-    monkeypatch.setattr("xtrain.data.batches._MOST_KEPT", 639)
-    assert not worth_keeping(split, whole)  # 10 images of 4 * 4 * 4 bytes

@@ -53,7 +53,7 @@ EVALUATION = (Resize(size=7), CenterCrop(size=4))
 @pytest.mark.parametrize("batch_size", [1, 8, 50])
 def test_batches(augment: tuple[Augment, ...], batch_size: int, backend: Backend) -> None:
     plain = split(MODEL)
-    data = Split(plain.images, plain.labels, plain.table, augment)
+    data = Split(plain.images, plain.labels, plain.mean, plain.std, augment)
     dataset = backend.dataset(data)
     assert len(dataset) == 23
     draws = plan.train_draws(3, 2, 23, batch_size, augment=augment)
@@ -70,7 +70,7 @@ def test_batches(augment: tuple[Augment, ...], batch_size: int, backend: Backend
 
 def test_what_is_not_drawn_is_done_in_an_evaluation_too(backend: Backend) -> None:
     plain = split(MODEL)
-    data = Split(plain.images, plain.labels, plain.table, EVALUATION)
+    data = Split(plain.images, plain.labels, plain.mean, plain.std, EVALUATION)
     dataset = backend.dataset(data)
     for native, indices in zip(
         dataset.batches(plan.eval_draws(23, 8)), plan.eval_draws(23, 8).batches, strict=True
@@ -98,8 +98,9 @@ def _expected(data: Split, sample: int, words: list[NDArray[np.uint64]]) -> NDAr
         else:
             pixels = apply(step, np.ascontiguousarray(pixels)[None], drawn[None])[0]
     assert not waiting
-    normalised = [data.table[channel][plane] for channel, plane in enumerate(pixels)]
-    return np.stack(normalised)
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    normalised: NDArray[np.float32] = (scaled - data.mean) / data.std
+    return normalised
 
 
 def test_leaving_early_and_beginning_again(backend: Backend) -> None:

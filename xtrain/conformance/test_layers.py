@@ -7,6 +7,7 @@ from xtrain import plan
 from xtrain.conformance.cases import CLASSES, LAYERS, Case, conv, split, step_input
 from xtrain.conformance.compare import against_noise
 from xtrain.conformance.parts import batch, build
+from xtrain.data.batches import per_channel
 from xtrain.noise import nudged
 from xtrain.protocols import Backend
 from xtrain.spec import Flatten, Linear, MaxPool2d, ModelSpec, ReLU, Split, State
@@ -84,9 +85,8 @@ def test_max_pool_gives_the_gradient_to_the_first_of_equals(backend: Backend, re
         (conv(3, 1), MaxPool2d(kernel_size=2), Flatten(), Linear(out_features=CLASSES)),
     )
     images = np.zeros((4, 2, 4, 4), dtype=np.uint8)
-    images[:, 0, ::2, ::2] = images[:, 1, 1::2, :] = images[:, 1, ::2, 1::2] = 1
-    table = np.tile(np.arange(256, dtype=np.float32), (2, 1))
-    data = Split(images, np.arange(4, dtype=np.int64), table)
+    images[:, 0, ::2, ::2] = images[:, 1, 1::2, :] = images[:, 1, ::2, 1::2] = 255
+    data = Split(images, np.arange(4, dtype=np.int64), per_channel([0, 0]), per_channel([1, 1]))
     start = plan.initial_state(0, model)
     start["conv1.weight"][:] = np.array([1, 2, 4], dtype=np.float32)[:, None, None, None]  # sums are exact
     start["conv1.bias"][:] = 0

@@ -158,7 +158,7 @@ def test_state_round_trip(model: ModelSpec, backend: Backend) -> None:
 
 def test_labels_and_tail_batches_of_one(backend: Backend, reference: Backend) -> None:
     data = split(MLP)
-    one = Split(data.images[:1], data.labels[:1], data.table)
+    one = Split(data.images[:1], data.labels[:1], data.mean, data.std)
     ours, theirs = build(backend, MLP), build(reference, MLP)
     (found,) = ours.loop.read([ours.loop.train_step([batch(backend, one)], step_input(MLP))])
     (wanted,) = theirs.loop.read([theirs.loop.train_step([batch(reference, one)], step_input(MLP))])

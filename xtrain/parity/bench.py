@@ -11,7 +11,7 @@ from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
 from xtrain.recipe import Recipe
 from xtrain.schedules import Clock
-from xtrain.spec import Draws, State, StepInput
+from xtrain.spec import Draws, Split, State, StepInput
 
 JUMPS = 16
 """Gradients jump where a ReLU or a pool decides the other way. Whether one does between two backends is
@@ -68,9 +68,15 @@ class Bench:
         Sums over an image round at each of its terms, which nudged weights alone do not show.
         """
         draws = self.draws(number)
-        table = moved({"table": self._split.table}, draw, jumps)["table"]
-        dataset = self._backend.dataset(replace(self._split, table=table)) if draw else self.parts.train
+        dataset = self._backend.dataset(self._nudged(draw, jumps)) if draw else self.parts.train
         return next(dataset.batches(replace(draws, batches=(draws.batches[0][:samples],))))
+
+    def _nudged(self, draw: int, jumps: int) -> Split:
+        """The training split with a mean and a deviation for each place of an image, which are nudged."""
+        shape, split = self.spec.input_shape, self._split
+        spread = {"mean": np.broadcast_to(split.mean, shape), "std": np.broadcast_to(split.std, shape)}
+        found = moved(spread, draw, jumps)
+        return replace(split, mean=found["mean"], std=found["std"])
 
     def draws(self, number: int) -> Draws:
         """The plan's choices from a step on, to the end of its epoch."""

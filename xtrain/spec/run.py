@@ -20,14 +20,16 @@ class Split:
     Args:
         images: uint8 [N, channels, height, width].
         labels: int64 [N].
-        table: float32 [channels, 256], the normalised value of each pixel value.
+        mean, std: float32, of the shape of an image or spread over it, as [channels, 1, 1]; an image is fed
+            as `(pixels / 255 - mean) / std`, each operation rounded to float32, as torchvision does.
         augment: what is done to the pixels of a batch, in order.
 
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    table: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
     augment: tuple[Augment, ...] = ()
 
 
