@@ -4,13 +4,26 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.errors import CheckpointError
-from xtrain.spec import SGD, BatchNorm2d, ModelSpec, OptimizerSpec, State
+from xtrain.errors import CheckpointError, UnsupportedError
+from xtrain.spec import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    BatchNorm2d,
+    ModelSpec,
+    OptimizerSpec,
+    RMSprop,
+    State,
+)
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 _WEIGHTS = ("model_state_dict", "state_dict", "model")
 _OPTIMIZER = ("optimizer_state_dict", "optimizer")
@@ -170,24 +183,45 @@ def _state_dict(model: ModelSpec, weights: State, steps: int) -> dict[str, Any]:
 def _optimizer_dict(
     model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State
 ) -> dict[str, Any]:
-    """Of the torch.optim optimizer that the backend itself trains with, each kernel left to the reader.
+    """Of the torch.optim optimizer with the same formula, each kernel left to the reader.
 
     One group of parameters, or, where some are spared the decay, those that decay and those that do not.
     """
-    from xtrain_torch.model import TorchModel
-    from xtrain_torch.optimizer import TorchOptimizer
+    import torch
 
-    lowered = TorchModel(model, "cpu")
-    lowered.load(weights)
-    filled = TorchOptimizer(optimizer, lowered)
-    filled.load(moments)
-    state: dict[str, Any] = filled.native.state_dict()
-    if isinstance(optimizer, SGD):  # which would carry a count along and never raise it
-        for held in state["state"].values():
-            del held["step"]
+    parameters = {name: torch.nn.Parameter(torch.from_numpy(weights[name])) for name in model.trainable}
     decayed = optimizer.decayed(model)
-    parts = [[name for name in model.trainable if (name in decayed) is kept] for kept in (True, False)]
-    for group, names in zip(state["param_groups"], filter(None, parts), strict=True):
-        group["param_names"] = names
-        group |= {kernel: None for kernel in ("fused", "foreach") if kernel in group}
+    parts = [[name for name in parameters if (name in decayed) is kept] for kept in (True, False)]
+    groups = [
+        {"params": [parameters[name] for name in names], "param_names": names, "weight_decay": decay}
+        for names, decay in zip(parts, (optimizer.weight_decay, 0.0), strict=True)
+        if names
+    ]
+    filled = _native(optimizer, groups)
+    for name, parameter in parameters.items() if moments["step"] else ():
+        held = {buffer: torch.from_numpy(moments[f"{name}/{buffer}"]) for buffer in optimizer.moments}
+        # SGD would carry a count along and never raise it.
+        count = {} if isinstance(optimizer, SGD) else {"step": torch.tensor(float(moments["step"]))}
+        filled.state[parameter] = count | held
+    state: dict[str, Any] = filled.state_dict()
     return state
+
+
+def _native(spec: OptimizerSpec, groups: list[dict[str, Any]]) -> "Optimizer":
+    import torch
+
+    match spec:
+        case SGD():
+            momentum, nesterov = spec.momentum, spec.nesterov
+            return torch.optim.SGD(groups, spec.lr, momentum, spec.dampening, nesterov=nesterov)
+        case Adam() | AdamW():
+            kind = torch.optim.AdamW if isinstance(spec, AdamW) else torch.optim.Adam
+            return kind(groups, spec.lr, spec.betas, spec.eps)
+        case RMSprop():
+            momentum, centered = spec.momentum, spec.centered
+            return torch.optim.RMSprop(
+                groups, spec.lr, spec.alpha, spec.eps, momentum=momentum, centered=centered
+            )
+        case Adagrad():
+            return torch.optim.Adagrad(groups, spec.lr, spec.lr_decay, eps=spec.eps)
+    raise UnsupportedError(f"backend torch has no optimizer {spec!r}")

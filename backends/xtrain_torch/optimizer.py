@@ -1,12 +1,14 @@
-"""Lowered optimizers: torch.optim, one fused kernel where there is one."""
+"""Lowered optimizers: the kernels of torch.optim, one fused kernel for all tensors where there is one."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.adagrad import adagrad as update_adagrad
+from torch.optim.rmsprop import rmsprop as update_rmsprop
 
 from xtrain.errors import UnsupportedError
 from xtrain.spec import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop, State, StepInput
@@ -14,39 +16,48 @@ from xtrain_torch.model import TorchModel
 
 
 class TorchOptimizer:
-    """A torch.optim optimizer with canonical state."""
+    """The buffers stand here: torch.optim's classes look after their own at a cost that small steps feel.
+
+    On two cores that is 0.13 ms of mnist_mlp's 3 ms and 0.17 ms of cifar10_lenet's 7.
+    """
 
     def __init__(self, spec: OptimizerSpec, model: TorchModel) -> None:
         self._spec = spec
         self._parameters = {name: model.tensors[name] for name in model.spec.trainable}
+        self._buffers = {
+            buffer: [torch.zeros_like(parameter) for parameter in self._parameters.values()]
+            for buffer in spec.buffers
+        }
         decayed = spec.decayed(model.spec)
         self._decayed = [parameter for name, parameter in self._parameters.items() if name in decayed]
-        self.native = self._fresh()
-        self._averages: list[Tensor] = []
-        if spec.ema is not None:
-            self._averages = [torch.zeros_like(parameter) for parameter in self._parameters.values()]
+        self._groups = [
+            self._group(lambda name: name in decayed, spec.weight_decay),
+            self._group(lambda name: name not in decayed, 0.0),
+        ]
+        self._update = _lower(spec)
+        self._count = torch.zeros((), device=model.device)  # updates, where kernels look for it
         self._updates = 0
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
         for name, parameter in self._parameters.items():
-            parameter.grad = _like(parameter, gradients[name])
+            parameter.grad = torch.empty_like(parameter, requires_grad=False)
+            parameter.grad.copy_(torch.from_numpy(gradients[name]))
         self.apply(step)
         self.clear()
 
+    @torch.no_grad()
     def apply(self, step: StepInput) -> None:
         """Update the parameters from the gradients they hold, which are used up by it."""
         self._updates += 1
+        self._count.fill_(self._updates)
         self._prepare()
-        for group in self.native.param_groups:
-            group["lr"] = step.lr
-            if step.momentum is not None:
-                _set_momentum(group, step.momentum)
-        self.native.step()
+        for group in self._groups:
+            if group.parameters:
+                self._update(group, Now(step.lr, step.momentum, self._updates, self._count))
         if self._spec.ema is not None:
             share = 1.0 if self._updates == 1 else 1 - self._spec.ema
-            with torch.no_grad():
-                torch._foreach_lerp_(self._averages, list(self._parameters.values()), share)
+            torch._foreach_lerp_(self._buffers["ema"], list(self._parameters.values()), share)
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -56,43 +67,31 @@ class TorchOptimizer:
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
         state: State = {"step": np.array(self._updates, dtype=np.int64)}
-        for place, (name, parameter) in enumerate(self._parameters.items()):
-            held = self.native.state[parameter]
-            for buffer in self._spec.moments:
-                value = held.get(buffer, torch.zeros_like(parameter))
-                state[f"{name}/{buffer}"] = value.detach().cpu().numpy().copy()
-            if self._averages:
-                state[f"{name}/ema"] = self._averages[place].cpu().numpy().copy()
+        for buffer, tensors in self._buffers.items():
+            for name, tensor in zip(self._parameters, tensors, strict=True):
+                state[f"{name}/{buffer}"] = tensor.detach().cpu().numpy().copy()
         return state
 
     def load(self, state: State) -> None:
-        """Take over what `state` gave; at step 0 there is nothing to hold yet."""
+        """Take over what `state` gave."""
         self._updates = int(state["step"])
-        self.native = self._fresh()
-        for place, (name, parameter) in enumerate(self._parameters.items()):
-            if self._averages:
-                self._averages[place].copy_(torch.from_numpy(state[f"{name}/ema"]))
-            if self._updates == 0:
-                continue
-            held = self.native.state[parameter]
-            held["step"] = torch.tensor(float(self._updates), device=parameter.device)
-            for buffer in self._spec.moments:
-                held[buffer] = _like(parameter, state[f"{name}/{buffer}"])
+        for buffer, tensors in self._buffers.items():
+            for name, tensor in zip(self._parameters, tensors, strict=True):
+                tensor.copy_(torch.from_numpy(state[f"{name}/{buffer}"]))
 
-    def _fresh(self) -> torch.optim.Optimizer:
-        decayed = {id(parameter) for parameter in self._decayed}
-        others = [parameter for parameter in self._parameters.values() if id(parameter) not in decayed]
-        groups = [(self._decayed, self._spec.weight_decay), (others, 0.0)]
-        return _lower(self._spec, [{"params": some, "weight_decay": decay} for some, decay in groups if some])
+    def _group(self, has: Callable[[str], bool], decay: float) -> "Group":
+        places = [place for place, name in enumerate(self._parameters) if has(name)]
+        parameters = list(self._parameters.values())
+        held = {buffer: [tensors[place] for place in places] for buffer, tensors in self._buffers.items()}
+        return Group([parameters[place] for place in places], held, decay)
 
     def _prepare(self) -> None:
         """Penalties, then clipping by value, then by the norm of all together."""
         spec = self._spec
         if spec.l1 or spec.l2:
-            with torch.no_grad():
-                gradients = [parameter.grad for parameter in self._decayed]
-                torch._foreach_add_(gradients, torch._foreach_sign(self._decayed), alpha=spec.l1)
-                torch._foreach_add_(gradients, self._decayed, alpha=spec.l2)
+            gradients = [parameter.grad for parameter in self._decayed]
+            torch._foreach_add_(gradients, torch._foreach_sign(self._decayed), alpha=spec.l1)
+            torch._foreach_add_(gradients, self._decayed, alpha=spec.l2)
         if spec.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self._parameters.values(), spec.clip_value)
         if spec.clip_norm is not None:
@@ -109,43 +108,120 @@ class TorchOptimizer:
         torch._foreach_mul_(gradients, scale.to(torch.float32))
 
 
-def _like(parameter: Tensor, value: NDArray[Any]) -> Tensor:
-    """A copy of `value` as the parameter lies in memory, which fused kernels take for granted."""
-    return torch.empty_like(parameter, requires_grad=False).copy_(torch.from_numpy(value))
+@dataclass(frozen=True)
+class Group:
+    """Parameters with the same decay, and their buffers in the same order."""
+
+    parameters: list[Tensor]
+    buffers: dict[str, list[Tensor]]
+    decay: float
+
+    def gradients(self) -> list[Tensor]:
+        """Those the parameters hold."""
+        return [cast(Tensor, parameter.grad) for parameter in self.parameters]
 
 
-def _set_momentum(group: dict[str, Any], momentum: float) -> None:
-    if "betas" in group:
-        group["betas"] = (momentum, group["betas"][1])
-    else:
-        group["momentum"] = momentum
+@dataclass(frozen=True)
+class Now:
+    """What changes from update to update; `updates` counts this one, and `count` is the same as a tensor."""
+
+    lr: float
+    momentum: float | None
+    updates: int
+    count: Tensor
 
 
-def _lower(spec: OptimizerSpec, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
+Update = Callable[[Group, Now], None]
+
+
+def sgd(spec: SGD, group: Group, now: Now) -> None:
+    """The fused kernel of torch.optim.SGD; its first step sets the buffers to the gradients."""
+    torch._fused_sgd_(
+        group.parameters,
+        group.gradients(),
+        group.buffers.get("momentum_buffer", []),
+        weight_decay=group.decay,
+        momentum=_or(now.momentum, spec.momentum),
+        lr=now.lr,
+        dampening=spec.dampening,
+        nesterov=spec.nesterov,
+        maximize=False,
+        is_first_step=now.updates == 1,
+    )
+
+
+def adam(spec: Adam | AdamW, group: Group, now: Now) -> None:
+    """The fused kernels of torch.optim.Adam and AdamW."""
+    kernel = torch._fused_adamw_ if isinstance(spec, AdamW) else torch._fused_adam_
+    kernel(
+        group.parameters,
+        group.gradients(),
+        group.buffers["exp_avg"],
+        group.buffers["exp_avg_sq"],
+        [],
+        [now.count] * len(group.parameters),
+        lr=now.lr,
+        beta1=_or(now.momentum, spec.betas[0]),
+        beta2=spec.betas[1],
+        weight_decay=group.decay,
+        eps=spec.eps,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def rmsprop(spec: RMSprop, group: Group, now: Now) -> None:
+    """torch.optim's own function, over all tensors together."""
+    update_rmsprop(
+        group.parameters,
+        group.gradients(),
+        group.buffers["square_avg"],
+        group.buffers.get("grad_avg", []),
+        group.buffers.get("momentum_buffer", []),
+        _counts(group, now),
+        foreach=True,
+        lr=now.lr,
+        alpha=spec.alpha,
+        eps=spec.eps,
+        weight_decay=group.decay,
+        momentum=_or(now.momentum, spec.momentum),
+        centered=spec.centered,
+    )
+
+
+def adagrad(spec: Adagrad, group: Group, now: Now) -> None:
+    """torch.optim's own function, over all tensors together."""
+    update_adagrad(
+        group.parameters,
+        group.gradients(),
+        group.buffers["sum"],
+        _counts(group, now),
+        foreach=True,
+        lr=now.lr,
+        weight_decay=group.decay,
+        lr_decay=spec.lr_decay,
+        eps=spec.eps,
+        maximize=False,
+    )
+
+
+def _counts(group: Group, now: Now) -> list[Tensor]:
+    """Updates before this one: these functions count for themselves."""
+    return [torch.tensor(float(now.updates - 1)) for _ in group.parameters]
+
+
+def _or(moved: float | None, given: float) -> float:
+    return given if moved is None else moved
+
+
+def _lower(spec: OptimizerSpec) -> Update:
     match spec:
         case SGD():
-            return torch.optim.SGD(
-                groups,
-                lr=spec.lr,
-                momentum=spec.momentum,
-                dampening=spec.dampening,
-                nesterov=spec.nesterov,
-                fused=True,
-            )
-        case Adam():
-            return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
-        case AdamW():
-            return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+            return lambda group, now: sgd(spec, group, now)
+        case Adam() | AdamW():
+            return lambda group, now: adam(spec, group, now)
         case RMSprop():
-            return torch.optim.RMSprop(
-                groups,
-                lr=spec.lr,
-                alpha=spec.alpha,
-                eps=spec.eps,
-                momentum=spec.momentum,
-                centered=spec.centered,
-                foreach=True,
-            )
+            return lambda group, now: rmsprop(spec, group, now)
         case Adagrad():
-            return torch.optim.Adagrad(groups, lr=spec.lr, lr_decay=spec.lr_decay, eps=spec.eps, foreach=True)
+            return lambda group, now: adagrad(spec, group, now)
     raise UnsupportedError(f"backend torch has no optimizer {spec!r}")

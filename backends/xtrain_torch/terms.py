@@ -77,20 +77,21 @@ def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
     match optimizer:
         case SGD():
             terms = {
-                "name": "torch.optim.SGD(fused=True)",
+                "name": "torch._fused_sgd_, of torch.optim.SGD(fused=True)",
                 "momentum": f"momentum={optimizer.momentum}",
                 "dampening": f"dampening={optimizer.dampening}",
                 "nesterov": f"nesterov={optimizer.nesterov}",
             }
         case Adam() | AdamW():
+            kind = type(optimizer).__name__
             terms = {
-                "name": f"torch.optim.{type(optimizer).__name__}(fused=True)",
+                "name": f"torch._fused_{optimizer.name}_, of torch.optim.{kind}(fused=True)",
                 "betas": f"betas={optimizer.betas}",
                 "eps": f"eps={optimizer.eps}",
             }
         case RMSprop():
             terms = {
-                "name": "torch.optim.RMSprop(foreach=True)",
+                "name": "torch.optim.rmsprop.rmsprop(foreach=True)",
                 "alpha": f"alpha={optimizer.alpha}",
                 "eps": f"eps={optimizer.eps}",
                 "momentum": f"momentum={optimizer.momentum}",
@@ -98,7 +99,7 @@ def _optimizer(optimizer: OptimizerSpec) -> Mapping[str, str]:
             }
         case Adagrad():
             terms = {
-                "name": "torch.optim.Adagrad(foreach=True)",
+                "name": "torch.optim.adagrad.adagrad(foreach=True)",
                 "lr_decay": f"lr_decay={optimizer.lr_decay}",
                 "eps": f"eps={optimizer.eps}",
             }
@@ -109,9 +110,9 @@ def _shared(optimizer: OptimizerSpec) -> dict[str, str]:
     """What every optimizer has."""
     value, norm, ema = optimizer.clip_value, optimizer.clip_norm, optimizer.ema
     return {
-        "lr": 'param_group["lr"], set before each step',
+        "lr": "lr=, that of the step",
         "weight_decay": f"weight_decay={optimizer.weight_decay}",
-        "decay_exclude": f"a param_group without decay: {', '.join(optimizer.decay_exclude) or 'none'}",
+        "decay_exclude": f"weight_decay=0.0 for these: {', '.join(optimizer.decay_exclude) or 'none'}",
         "l1": f"grad + {optimizer.l1} * sign(w)",
         "l2": f"grad + {optimizer.l2} * w",
         "clip_value": "none" if value is None else f"nn.utils.clip_grad_value_({value})",
