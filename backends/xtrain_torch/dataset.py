@@ -12,6 +12,8 @@ from xtrain.spec import Draws, Split
 
 Batch = tuple[Tensor, Tensor]
 
+_AT_ONCE = 1 << 18  # pixels, whose float32 values a core's cache holds
+
 
 class TorchDataset:
     """The split's pixels on the device, where batches are gathered and normalised.
@@ -31,23 +33,30 @@ class TorchDataset:
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
-        pixels = self._augmented(draws) if self._split.augment else self._gathered(draws)
-        for some, indices in zip(pixels, draws.batches, strict=True):
-            images = some.to(torch.float32).div_(self._white).sub_(self._mean).div_(self._std)
-            yield images, self._labels.index_select(0, self._tensor(indices))
+        return self._augmented(draws) if self._split.augment else self._gathered(draws)
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The same as arrays."""
         images, labels = batch
         return images.cpu().numpy(), labels.cpu().numpy()
 
-    def _gathered(self, draws: Draws) -> Iterator[Tensor]:
-        for indices in draws.batches:
-            yield self._images.index_select(0, self._tensor(indices))
+    def _gathered(self, draws: Draws) -> Iterator[Batch]:
+        # Several batches at once where they are small: of one, the calls take longer than what they do.
+        together = max(1, _AT_ONCE // max(1, self._images[0].numel() * len(draws.batches[0])))
+        for start in range(0, len(draws.batches), together):
+            some = draws.batches[start : start + together]
+            places, sizes = self._tensor(np.concatenate(some)), [len(indices) for indices in some]
+            images = self._normalised(self._images.index_select(0, places))
+            yield from zip(
+                images.split(sizes), self._labels.index_select(0, places).split(sizes), strict=True
+            )
 
-    def _augmented(self, draws: Draws) -> Iterator[Tensor]:
-        for pixels in prefetch(augmented(self._split, draws)):
-            yield self._tensor(pixels)
+    def _augmented(self, draws: Draws) -> Iterator[Batch]:
+        for pixels, indices in zip(prefetch(augmented(self._split, draws)), draws.batches, strict=True):
+            yield self._normalised(self._tensor(pixels)), self._labels.index_select(0, self._tensor(indices))
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch.float32).div_(self._white).sub_(self._mean).div_(self._std)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
