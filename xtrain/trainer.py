@@ -17,7 +17,7 @@ from xtrain.progress import Progress, Sums
 from xtrain.protocols import Batch, Dataset, Handle, Loop, Model, Optimizer
 from xtrain.recipe import Recipe
 from xtrain.schedules import Clock, Plateau
-from xtrain.spec import Draws, Metrics, State, StepInput
+from xtrain.spec import Metrics, State
 from xtrain.watch import mode_of
 
 _REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
@@ -76,7 +76,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """How many updates an epoch has."""
-        return -(-self._batches_per_epoch // self._recipe.loop.accumulate)
+        return self._recipe.steps_per_epoch(len(self._parts.train))
 
     def run(self) -> bool:
         """Train to the end of the recipe; False where it was stopped before."""
@@ -99,7 +99,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         progress, loop = self.progress, self._recipe.loop
         started = time.perf_counter() - progress.train_seconds
-        for batches in in_groups(self._parts.train.batches(self._draws()), loop.accumulate):
+        draws = self._recipe.draws(len(self._parts.train), progress.epoch + 1, progress.batch)
+        for batches in in_groups(self._parts.train.batches(draws), loop.accumulate):
             self._step(batches)
             progress.train_seconds = time.perf_counter() - started
             if progress.step % loop.log_every == 0:
@@ -112,18 +113,6 @@ class Trainer:
         self._read()
         progress.train_seconds = time.perf_counter() - started
 
-    def _draws(self) -> Draws:
-        recipe, progress = self._recipe, self.progress
-        return plan.train_draws(
-            recipe.seed,
-            progress.epoch + 1,
-            len(self._parts.train),
-            recipe.data.batch_size,
-            drop_last=recipe.data.drop_last,
-            augment=recipe.data.augment,
-            skip=progress.batch,
-        )
-
     def _clock(self) -> Clock:
         """The step under way, which `progress` has counted."""
         progress = self.progress
@@ -134,9 +123,7 @@ class Trainer:
         recipe, progress = self._recipe, self.progress
         progress.step += 1
         progress.batch += len(batches)
-        keys = plan.dropout_keys(recipe.seed, progress.step, recipe.model_spec)
-        clock = self._clock()
-        step = StepInput(progress.step, recipe.lr(clock), keys, recipe.momentum(clock))
+        step = recipe.step_input(self._clock())
         self._pending.append((progress.step, self._parts.loop.train_step(batches, step)))
         for observer in self._observers:
             observer.step(progress.step, recipe.data.batch_size * len(batches))

@@ -4,13 +4,13 @@ import contextlib
 import importlib
 import importlib.metadata
 import io
-import os
 import sys
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xtrain.errors import BackendError
+from xtrain.machine import usable_cores
 from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split
 from xtrain_paddle import terms
 
@@ -127,10 +127,4 @@ def _threads(model: ModelSpec | None) -> int:
     """
     if model and any(isinstance(node.layer, Conv2d) for node in model.walk()):
         return 1
-    return min(_cores(), _MOST_THREADS)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(usable_cores(), _MOST_THREADS)

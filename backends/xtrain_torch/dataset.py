@@ -47,9 +47,8 @@ class TorchDataset:
             some = draws.batches[start : start + together]
             places, sizes = self._tensor(np.concatenate(some)), [len(indices) for indices in some]
             images = self._normalised(self._images.index_select(0, places))
-            yield from zip(
-                images.split(sizes), self._labels.index_select(0, places).split(sizes), strict=True
-            )
+            labels = self._labels.index_select(0, places)
+            yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def _augmented(self, draws: Draws) -> Iterator[Batch]:
         for pixels, indices in zip(prefetch(augmented(self._split, draws)), draws.batches, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from xtrain import data, plan, session
+from xtrain import data, session
 from xtrain.checkpoint import Checkpoint
 from xtrain.progress import Progress
 from xtrain.protocols import Batch, Dataset, Handle, Loop
@@ -139,9 +139,7 @@ class _Bench:
 
     def __init__(self, recipe: Recipe, parts: Parts) -> None:
         self._recipe, self._parts = recipe, parts
-        section = recipe.data
-        batches = plan.batches_per_epoch(len(parts.train), section.batch_size, section.drop_last)
-        self._steps_per_epoch = -(-batches // recipe.loop.accumulate)
+        self._steps_per_epoch = recipe.steps_per_epoch(len(parts.train))
 
     def train(self, limit: Limit) -> Stopwatch:
         """The trainer itself, from the first batch of the first epoch on; never beyond that epoch."""
@@ -154,19 +152,10 @@ class _Bench:
     def dispatch(self, steps: int) -> float:
         """Seconds of so many steps on a few samples."""
         recipe, loop = self._recipe, self._parts.loop
-        draws = plan.train_draws(
-            recipe.seed,
-            1,
-            len(self._parts.train),
-            recipe.data.batch_size,
-            drop_last=recipe.data.drop_last,
-            augment=recipe.data.augment,
-        )
+        draws = recipe.draws(len(self._parts.train), epoch=1)
         few = replace(draws, batches=(draws.batches[0][:_FEW],) * recipe.loop.accumulate)
         batches = list(self._parts.train.batches(few))
-        clock = Clock(1, 1, self._steps_per_epoch, recipe.loop.epochs)
-        keys = plan.dropout_keys(recipe.seed, 1, recipe.model_spec)
-        step = StepInput(1, recipe.lr(clock), keys, recipe.momentum(clock))
+        step = recipe.step_input(Clock(1, 1, self._steps_per_epoch, recipe.loop.epochs))
         loop.read([loop.train_step(batches, step)])  # a batch size not seen before may compile
         before = time.perf_counter()
         loop.read([loop.train_step(batches, step) for _ in range(_REPEATED)])

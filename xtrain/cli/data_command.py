@@ -121,10 +121,7 @@ def _draw(recipe: Recipe, train: Split, names: tuple[str, ...], path: Path) -> N
 
 def _augmented(recipe: Recipe, train: Split, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
     """Images [chosen, C, H, W] as a run sees them in that epoch."""
-    section = recipe.data
-    draws = plan.train_draws(
-        recipe.seed, epoch, len(train.labels), section.batch_size, augment=section.augment
-    )
+    draws = recipe.draws(len(train.labels), epoch)
     return next(augmented(train, Draws((chosen,), draws.augment)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from xtrain import data, plan, session
+from xtrain import data, session
 from xtrain.noise import nudged
 from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
@@ -35,9 +35,7 @@ class Bench:
         self.parts = session.build(backend, recipe, arrays, self.initial)
         self.blank = self.parts.optimizer.state()
         self.buffers = [name for name in self.spec.tensors if name not in self.spec.trainable]
-        section = recipe.data
-        batches = plan.batches_per_epoch(len(self.parts.train), section.batch_size, section.drop_last)
-        self.steps_per_epoch = -(-batches // recipe.loop.accumulate)
+        self.steps_per_epoch = recipe.steps_per_epoch(len(self.parts.train))
         self.steps = self.steps_per_epoch * recipe.loop.epochs
 
     def reset(self, model: State, optimizer: State | None = None) -> None:
@@ -48,9 +46,7 @@ class Bench:
     def step(self, number: int) -> StepInput:
         """What the trainer hands over at a step (counted from 1)."""
         epoch = (number - 1) // self.steps_per_epoch + 1
-        clock = Clock(epoch, number, self.steps_per_epoch, self.recipe.loop.epochs)
-        keys = plan.dropout_keys(self.recipe.seed, number, self.spec)
-        return StepInput(number, self.recipe.lr(clock), keys, self.recipe.momentum(clock))
+        return self.recipe.step_input(Clock(epoch, number, self.steps_per_epoch, self.recipe.loop.epochs))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Of an epoch, as the trainer asks for them."""
@@ -84,16 +80,7 @@ class Bench:
         return self._draws(epoch + 1, step * self.recipe.loop.accumulate)
 
     def _draws(self, epoch: int, skip: int = 0) -> Draws:
-        section = self.recipe.data
-        return plan.train_draws(
-            self.recipe.seed,
-            epoch,
-            len(self.parts.train),
-            section.batch_size,
-            drop_last=section.drop_last,
-            augment=section.augment,
-            skip=skip,
-        )
+        return self.recipe.draws(len(self.parts.train), epoch, skip)
 
 
 def moved(state: State, draw: int, jumps: int = 1) -> State:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, cast
 import tomli_w
 from pydantic import Field
 
-from xtrain import data, models
+from xtrain import data, models, plan
 from xtrain.recipe.data import AbsolutePath, Data, Normalize
 from xtrain.recipe.loop import Loop
 from xtrain.schedules import Clock, Constant, Plateau, Schedule
-from xtrain.spec import CrossEntropy, LossSpec, ModelSpec, OptimizerSpec
+from xtrain.spec import CrossEntropy, Draws, LossSpec, ModelSpec, OptimizerSpec, StepInput
 from xtrain.spec.base import frozen
 from xtrain.stopping import EarlyStopping
 from xtrain.watch import Metric
@@ -42,6 +42,29 @@ class Recipe:
     def normalize(self) -> Normalize:
         """Mean and standard deviation in force."""
         return self.data.normalize or self.data.statistics(data.info(self.data))
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """How many updates an epoch over so many samples has."""
+        batches = plan.batches_per_epoch(samples, self.data.batch_size, self.data.drop_last)
+        return -(-batches // self.loop.accumulate)
+
+    def draws(self, samples: int, epoch: int, skip: int = 0) -> Draws:
+        """The plan's choices for an epoch (counted from 1) over so many samples, after `skip` batches."""
+        section = self.data
+        return plan.train_draws(
+            self.seed,
+            epoch,
+            samples,
+            section.batch_size,
+            drop_last=section.drop_last,
+            augment=section.augment,
+            skip=skip,
+        )
+
+    def step_input(self, clock: Clock) -> StepInput:
+        """What a step is handed besides its batches."""
+        keys = plan.dropout_keys(self.seed, clock.step, self.model_spec)
+        return StepInput(clock.step, self.lr(clock), keys, self.momentum(clock))
 
     def lr(self, clock: Clock) -> float:
         """Learning rate of a step."""
