@@ -69,14 +69,16 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=200, help="of the trajectory")
     parser.add_argument("--numpy-steps", type=int, default=20, help="of NumPy's; 0: without NumPy")
+    parser.add_argument("--batch-size", type=int, help="in place of a shipped recipe's own")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     path = trials.result_path(options.results, options.name, "ladder")
+    asked = {"steps": options.steps, "batch_size": options.batch_size}
     found: list[dict[str, Any]] = []
     for net, optimizer, recipe in subjects(options):
         rows = climb(recipe, options)
         found += [{"net": net, "optimizer": optimizer, **asdict(row), "holds": row.holds} for row in rows]
-        trials.write(path, {"environment": trials.environment(), "steps": options.steps, "rows": found})
+        trials.write(path, {"environment": trials.environment(), **asked, "rows": found})
         for line in summary(rows):
             print(f"{net:20}{optimizer:9}{line}", flush=True)
     print(f"{sum(not row['holds'] for row in found)} of {len(found)} do not hold\nin {path}")
@@ -86,7 +88,7 @@ def subjects(options: argparse.Namespace) -> Iterator[tuple[str, str, Recipe]]:
     """What is trained: a net's or recipe's name, the optimizer's, the recipe."""
     if options.recipes is not None:
         for name in options.recipes or shipped():
-            recipe = on_images_at_hand(name, options.data)
+            recipe = on_images_at_hand(name, options)
             yield f"{name}, {recipe.data.name}", recipe.optimizer.name, recipe
         return
     for net, optimizer in product(options.nets, options.optimizers):
@@ -94,13 +96,14 @@ def subjects(options: argparse.Namespace) -> Iterator[tuple[str, str, Recipe]]:
         yield net, optimizer, load_recipe(source, changes | {"optimizer": OPTIMIZERS[optimizer]})
 
 
-def on_images_at_hand(name: str, data_dir: Path) -> Recipe:
+def on_images_at_hand(name: str, options: argparse.Namespace) -> Recipe:
     """A shipped recipe; on CIFAR-10's images, of the same shape, where its own can't be had."""
-    recipe = load_recipe(name, FROM_THE_START)
+    changes = FROM_THE_START | ({"data.batch_size": options.batch_size} if options.batch_size else {})
+    recipe = load_recipe(name, changes)
     try:
-        data.load(recipe.data, data_dir)
+        data.load(recipe.data, options.data)
     except DataError:
-        return load_recipe(name, FROM_THE_START | {"data.name": "cifar10"})
+        return load_recipe(name, changes | {"data.name": "cifar10"})
     return recipe
 
 
