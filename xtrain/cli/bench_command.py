@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -10,7 +9,14 @@ import click
 from xtrain.bench import bench, chart, native
 from xtrain.bench.bench import Result
 from xtrain.bench.trial import Limit, Trial
-from xtrain.cli.options import backends_of, make_folder, place_options, read_recipe, recipe_options
+from xtrain.cli.options import (
+    backends_of,
+    folder_of_now,
+    make_folder,
+    place_options,
+    read_recipe,
+    recipe_options,
+)
 from xtrain.cli.tables import show
 from xtrain.errors import XtrainError
 from xtrain.files import write_atomically
@@ -69,7 +75,7 @@ def command(
     choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     names = [name.strip() for name in against.split(",") if name.strip()]
     loops = native.chosen(names, checked, [options.backend for options in choices])
-    folder = out or Path("bench") / f"{checked.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = out or folder_of_now("bench", checked.name)
     make_folder(folder)
     result = bench.run(checked, choices, loops, Limit(steps, seconds), repeats, click.echo)
     packages = ("xtrain", "numpy", *(loop.script for loop in loops))

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +74,11 @@ def backends_of(text: str | None, device: str) -> list[str]:
     for name in names:
         plugins.require(plugins.load(name, device))
     return names
+
+
+def folder_of_now(kind: str, name: str) -> Path:
+    """Where a command leaves what it makes when it is not told."""
+    return Path(kind) / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def make_folder(folder: Path) -> None:

@@ -1,11 +1,17 @@
 """`xtrain parity`: the same recipe under several backends, level by level, each figure beside its noise."""
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
-from xtrain.cli.options import backends_of, make_folder, place_options, read_recipe, recipe_options
+from xtrain.cli.options import (
+    backends_of,
+    folder_of_now,
+    make_folder,
+    place_options,
+    read_recipe,
+    recipe_options,
+)
 from xtrain.cli.tables import show
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.parity import ladder, page
@@ -58,14 +64,14 @@ def command(
     trajectory, P6 the outcome over seeds. Exit code 0 where every level holds, 1 where one does not.
     """
     if mode == "compare":
-        folder = out or _folder("compared")
+        folder = out or folder_of_now("parity", "compared")
         return _conclude(ladder.judge([Path(subject) for subject in subjects], margin), folder)
     if len(subjects) > 1:
         raise UsageError(f"one {'certificate' if mode == 'verify' else 'recipe'}, not {len(subjects)}")
     if mode == "verify":
-        return _verify(Path(subjects[0]), out or _folder("verified"), data_dir)
+        return _verify(Path(subjects[0]), out or folder_of_now("parity", "verified"), data_dir)
     recipe = read_recipe(subjects[0], settings, seed)
-    folder = out or _folder(recipe.name)
+    folder = out or folder_of_now("parity", recipe.name)
     choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     if mode != "record" and len(choices) < 2:
         raise UsageError(
@@ -118,7 +124,3 @@ def _levels(text: str) -> tuple[str, ...]:
             raise UsageError(f"--levels {text}: in {part} the lower level comes first")
         found.update(span)
     return tuple(level for level in LEVELS if level in found)
-
-
-def _folder(name: str) -> Path:
-    return Path("parity") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
