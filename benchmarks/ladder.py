@@ -14,7 +14,7 @@ from xtrain import data
 from xtrain.errors import DataError
 from xtrain.parity import ladder
 from xtrain.parity.compare import Row, worst
-from xtrain.parity.trace import Ask
+from xtrain.parity.trace import LEVELS, Ask
 from xtrain.recipe import Recipe, load_recipe, shipped
 from xtrain.session import Options
 
@@ -69,6 +69,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=200, help="of the trajectory")
     parser.add_argument("--numpy-steps", type=int, default=20, help="of NumPy's; 0: without NumPy")
+    parser.add_argument("--levels", nargs="+", choices=LEVELS, default=Ask().levels)
     parser.add_argument("--batch-size", type=int, help="in place of a shipped recipe's own")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
@@ -116,7 +117,9 @@ def climb(recipe: Recipe, options: argparse.Namespace) -> list[Row]:
         paths = []
         for backend, count in steps.items():
             choice = Options(backend, threads=options.threads, data_dir=options.data)
-            paths += ladder.record_all(recipe, [choice], Ask(steps=count), Path(folder), lambda said: None)
+            paths += ladder.record_all(
+                recipe, [choice], Ask(tuple(options.levels), count), Path(folder), lambda said: None
+            )
         return worst(ladder.judge(paths).rows)
 
 
