@@ -1,5 +1,6 @@
 """One split as batches of torch tensors."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -42,7 +43,8 @@ class TorchDataset:
 
     def _gathered(self, draws: Draws) -> Iterator[Batch]:
         # Several batches at once where they are small: of one, the calls take longer than what they do.
-        together = max(1, _AT_ONCE // max(1, self._images[0].numel() * len(draws.batches[0])))
+        largest = math.prod(self._images.shape[1:]) * max(map(len, draws.batches), default=1)
+        together = max(1, _AT_ONCE // largest)
         for start in range(0, len(draws.batches), together):
             some = draws.batches[start : start + together]
             places, sizes = self._tensor(np.concatenate(some)), [len(indices) for indices in some]

@@ -1,5 +1,7 @@
 """Batches equal to the bit, and dropout masks, against the definition written out element by element."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from xtrain.spec import (
     CenterCrop,
     ColorJitter,
     Cutout,
+    Draws,
     Dropout,
     Flatten,
     Linear,
@@ -101,6 +104,13 @@ def _expected(data: Split, sample: int, words: list[NDArray[np.uint64]]) -> NDAr
     scaled = pixels.astype(np.float32) / np.float32(255)
     normalised: NDArray[np.float32] = (scaled - data.mean) / data.std
     return normalised
+
+
+@pytest.mark.parametrize("augment", [(), EVALUATION], ids=["plain", "augmented"])
+def test_a_pass_that_is_over_has_no_batches(augment: tuple[Augment, ...], backend: Backend) -> None:
+    """As where a run goes on that was stopped after an epoch's last step."""
+    dataset = backend.dataset(replace(split(MODEL), augment=augment))
+    assert list(dataset.batches(Draws(()))) == []
 
 
 def test_leaving_early_and_beginning_again(backend: Backend) -> None:
