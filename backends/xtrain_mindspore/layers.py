@@ -44,9 +44,10 @@ def relu(node: Node, layer: spec.ReLU) -> nn.Cell:
 
 
 def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Cell:
-    """nn.MaxPool2d; padding takes another kernel, a slower one forward."""
-    mode = "pad" if layer.padding else "valid"
-    return nn.MaxPool2d(layer.kernel_size, layer.step, mode, layer.padding)
+    """P.MaxPoolWithArgmax, which takes no padding; else nn.MaxPool2d, a slower kernel both ways."""
+    if layer.padding:
+        return nn.MaxPool2d(layer.kernel_size, layer.step, "pad", layer.padding)
+    return MaxPool2d(layer.kernel_size, layer.step)
 
 
 def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Cell:
@@ -161,6 +162,19 @@ class Flatten(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """[B, ...] to [B, N]."""
         return self._flatten(x)
+
+
+class MaxPool2d(nn.Cell):
+    """A max pool that keeps where each maximum was found."""
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self._pool = P.MaxPoolWithArgmax(kernel_size, stride, "valid")
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Outputs [B, C, H, W]."""
+        outputs, _ = self._pool(x)
+        return outputs
 
 
 class BatchNorm2d(nn.BatchNorm2d):
