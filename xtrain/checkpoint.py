@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from xtrain.errors import CheckpointError
 from xtrain.files import point, sync, sync_folder
 from xtrain.progress import Progress
-from xtrain.spec import ModelSpec, OptimizerSpec, State
+from xtrain.spec import ModelSpec, OptimizerSpec, Precision, State
 
 _FORMAT = 2
 _TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
@@ -119,10 +119,13 @@ def prune(folder: Path, keep: int, best_step: int) -> None:
             shutil.rmtree(folder / f"step-{step}", ignore_errors=True)
 
 
-def check_optimizer(state: State, optimizer: OptimizerSpec, model: ModelSpec) -> None:
+def check_optimizer(
+    state: State, optimizer: OptimizerSpec, model: ModelSpec, precision: Precision = "float32"
+) -> None:
     """`CheckpointError` where the state is not one of this optimizer over this model."""
     buffers = {f"{name}/{buffer}" for name in model.trainable for buffer in optimizer.buffers}
-    different = sorted(state.keys() ^ (buffers | {"step"}))
+    scaling = {"loss_scale", "finite_steps"} if precision == "fp16" else set()
+    different = sorted(state.keys() ^ (buffers | scaling | {"step"}))
     if different:
         raise CheckpointError(
             f"the checkpoint's optimizer is not the recipe's {optimizer.name}: {different[0]} is in one only",

@@ -18,6 +18,7 @@ import pluggy
 
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
+from xtrain.spec import Precision
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"auto|cpu|(gpu|ascend)(:\d+)?")
@@ -30,8 +31,11 @@ class Hooks:
     """What a plugin can implement."""
 
     @hookspec(firstresult=True)
-    def xtrain_backend(self, device: str, threads: int | None) -> Backend | None:
-        """Make the backend for a device (`auto`, `cpu`, `gpu[:i]`, `ascend[:i]`); import no framework."""
+    def xtrain_backend(self, device: str, threads: int | None, precision: Precision) -> Backend | None:
+        """Make the backend for a device (`auto`, `cpu`, `gpu[:i]`, `ascend[:i]`); import no framework.
+
+        One that has float32 alone leaves `precision` out of its arguments: it is asked for nothing else.
+        """
 
     @hookspec(firstresult=True)
     def xtrain_files(self) -> Files | None:
@@ -43,13 +47,15 @@ def names() -> list[str]:
     return list(dict.fromkeys(entry.name for entry in importlib.metadata.entry_points(group=GROUP)))
 
 
-def load(name: str, device: str = "auto", threads: int | None = None) -> Backend:
+def load(
+    name: str, device: str = "auto", threads: int | None = None, precision: Precision = "float32"
+) -> Backend:
     """Make one backend. `BackendError` names what is wrong: unknown, or a plugin that does not load."""
     if name in names() and not _DEVICE.fullmatch(device):
         raise BackendError(
             f"backend {name}: {device!r} is not a device", remedy="give auto, cpu, gpu[:i] or ascend[:i]"
         )
-    backend = _ask(name, "xtrain_backend", device=device, threads=threads)
+    backend = _ask(name, "xtrain_backend", device=device, threads=threads, precision=precision)
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
     return cast(Backend, _complete(name, backend, Backend, "backend"))
@@ -130,6 +136,19 @@ def require(backend: Backend) -> None:
     if not installed(backend):
         raise BackendError(
             f"backend {backend.name}: {backend.framework} is not installed", remedy=backend.install
+        )
+
+
+def require_precision(backend: Backend, precision: Precision) -> None:
+    """`BackendError` with the reason where the backend's device does not have it; loads the framework."""
+    if precision == "float32":
+        return
+    probe = backend.probe()
+    if precision not in probe.precisions:
+        why = probe.notes.get("precision", "the backend does not offer it")
+        raise BackendError(
+            f"backend {backend.name} has no precision {precision!r} here: {why}",
+            remedy=f"precisions here: {', '.join(probe.precisions)}",
         )
 
 

@@ -65,7 +65,8 @@ class Optimizer(Protocol):
     def state(self) -> State:
         """A copy of `step` (int64, updates made) and each parameter's `name/buffer`.
 
-        Buffers are zeros before the first step.
+        Buffers are zeros before the first step. In fp16 also `loss_scale` (float32) and `finite_steps`
+        (int64, those since the scale last changed).
         """
 
     def load(self, state: State) -> None:

@@ -28,7 +28,7 @@ from xtrain.progress import Progress, Sums
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
 from xtrain.rundir import Run, locate
-from xtrain.spec import ModelSpec, Split, State
+from xtrain.spec import ModelSpec, Precision, Split, State
 from xtrain.trainer import Parts, Store, Trainer, evaluate
 
 
@@ -66,15 +66,16 @@ def chosen(options: Options, run: Run | None = None) -> tuple[Options, str]:
     return replace(options, backend=name), why
 
 
-def open_backend(options: Options, model: ModelSpec) -> Backend:
+def open_backend(options: Options, model: ModelSpec, precision: Precision = "float32") -> Backend:
     """The backend, its environment applied; call it before anything loads its framework."""
-    backend = plugins.load(options.backend, options.device, options.threads)
+    backend = plugins.load(options.backend, options.device, options.threads, precision)
     plugins.require(backend)
     for key, value in backend.environment(model, options.threads).items():
         # What the user has set himself stands, unless this call asks for a number of threads.
         if options.threads or key not in os.environ:
             os.environ[key] = value
     tune_memory()
+    plugins.require_precision(backend, precision)
     return backend
 
 
@@ -87,7 +88,7 @@ def build(
     model.load(weights)
     optimizer = backend.optimizer(recipe.optimizer, model)
     if moments is not None:
-        checkpoints.check_optimizer(moments, recipe.optimizer, recipe.model_spec)
+        checkpoints.check_optimizer(moments, recipe.optimizer, recipe.model_spec, recipe.loop.precision)
         optimizer.load(moments)
     loop = backend.loop(model, recipe.loss, optimizer)
     held_out = backend.dataset(validation) if validation else None
@@ -126,7 +127,7 @@ def train(recipe: Recipe, options: Options, out: Path | None = None) -> Outcome:
     """Train from the start in a new run directory."""
     with listening() as interrupt:
         weights = initial_state(recipe)  # what is wrong with `init_from` is said before a framework loads
-        backend = open_backend(options, recipe.model_spec)
+        backend = open_backend(options, recipe.model_spec, recipe.loop.precision)
         parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
         run = Run.create(out or new_path(recipe.name, backend.name), recipe)
         with run.locked():
@@ -141,7 +142,7 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
         if name != "last" or os.path.lexists(run.checkpoints / "last"):
             start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
             weights, moments, progress = start.model, start.optimizer, start.progress
-        backend = open_backend(options, recipe.model_spec)
+        backend = open_backend(options, recipe.model_spec, recipe.loop.precision)
         arrays = data.load(recipe.data, options.data_dir)
         parts = build(backend, recipe, arrays, weights or initial_state(recipe), moments)
         return _session(run, recipe, backend, parts, progress, options, interrupt)
@@ -151,7 +152,7 @@ def evaluate_run(run: Run, name: str, options: Options) -> Sums:
     """Loss and accuracy of a run's checkpoint on the test split, under any backend."""
     recipe = run.recipe
     start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
-    backend = open_backend(options, recipe.model_spec)
+    backend = open_backend(options, recipe.model_spec, recipe.loop.precision)
     weights = checkpoints.averaged(start.model, start.optimizer)
     parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
     return evaluate(parts.loop, parts.test, recipe.data.eval_batch_size)[0]

@@ -32,7 +32,13 @@ class NumpyBackend:
 
     def probe(self) -> Probe:
         """NumPy is always there."""
-        return Probe(np.__version__, devices=("cpu",), precisions=("float64",), modes=("reference",))
+        return Probe(
+            np.__version__,
+            devices=("cpu",),
+            precisions=("float64",),
+            modes=("reference",),
+            notes={"precision": "the reference computes in float64 alone"},
+        )
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
         """What each key becomes in NumPy's own terms."""

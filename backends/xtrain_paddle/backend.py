@@ -51,7 +51,12 @@ class PaddleBackend:
         except (ImportError, OSError) as error:
             return Probe(None, problem=str(error))
         gpus = tuple(f"gpu:{i}" for i in range(paddle.device.cuda.device_count()))
-        return Probe(paddle.__version__, devices=("cpu", *gpus), modes=("eager",))
+        return Probe(
+            paddle.__version__,
+            devices=("cpu", *gpus),
+            modes=("eager",),
+            notes={"precision": "its kernels for CPUs have float32 alone, and no GPU was tried"},
+        )
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
         """What each key becomes in Paddle's own terms."""

@@ -2,14 +2,15 @@
 
 from xtrain.plugins import hookimpl
 from xtrain.protocols import Backend, Files
+from xtrain.spec import Precision
 
 
 @hookimpl
-def xtrain_backend(device: str, threads: int | None) -> Backend:
-    """Make the backend for one device."""
+def xtrain_backend(device: str, threads: int | None, precision: Precision) -> Backend:
+    """Make the backend for one device and one precision."""
     from xtrain_torch.backend import TorchBackend
 
-    return TorchBackend(device, threads)
+    return TorchBackend(device, threads, precision)
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -116,6 +117,7 @@ class Chain(nn.Module):
     """Layers one after the other, each registered under its canonical name."""
 
     layout = torch.contiguous_format  # of images, in memory
+    narrow: torch.dtype | None = None  # what products are computed in, where it is not float32
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
@@ -125,7 +127,9 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
-        return run(self._chain, x.contiguous(memory_format=self.layout), noise)
+        with autocast(x, self.narrow):
+            outputs = run(self._chain, x.contiguous(memory_format=self.layout), noise)
+        return outputs if self.narrow is None else outputs.to(torch.float32)
 
     def channels_last(self) -> None:
         """Keep images and kernels in memory as [H, W, C], where a CPU's convolutions are quicker."""
@@ -216,6 +220,11 @@ def noise_tensor(keys: Sequence[int], first_row: int, device: str) -> Tensor | N
     if not keys:
         return None
     return torch.tensor([first_row, *map(_signed, keys)], dtype=torch.int32, device=device)
+
+
+def autocast(x: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Where products are computed in `dtype`, if there is one, on the device of x."""
+    return nullcontext() if dtype is None else torch.autocast(x.device.type, dtype)
 
 
 _UNNEEDED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, Residual)

@@ -23,7 +23,7 @@ class TorchLoop:
         self._model, self._optimizer = model, optimizer
         self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
         by_class = loss.class_weights
-        self._shares: dict[int, Tensor] = {}
+        self._shares: dict[float, Tensor] = {}
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -67,7 +67,7 @@ class TorchLoop:
         for name in self._model.spec.trainable:
             gradient = self._model.tensors[name].grad
             assert gradient is not None  # every parameter of a chain is reached
-            state[name] = gradient.cpu().numpy().copy()
+            state[name] = (gradient / self._optimizer.scale).cpu().numpy()
         self._optimizer.clear()
         return state
 
@@ -89,12 +89,13 @@ class TorchLoop:
         return len(labels) if self._by_class is None else self._by_class[labels].sum()
 
     def _share(self, total: Tensor | int) -> Tensor:
-        """Of one sample in the loss, as the gradient of the sum of the losses."""
-        if isinstance(total, Tensor):
-            return 1 / total
-        if total not in self._shares:
-            self._shares[total] = torch.tensor(1 / total, device=self._model.device)
-        return self._shares[total]
+        """Of one sample in the loss, as the gradient of the sum of the losses, scaled for the optimizer."""
+        share = self._optimizer.scale / total
+        if isinstance(share, Tensor):
+            return share
+        if share not in self._shares:
+            self._shares[share] = torch.tensor(share, device=self._model.device)
+        return self._shares[share]
 
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:

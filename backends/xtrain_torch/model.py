@@ -6,17 +6,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from xtrain.spec import BatchNorm2d, Conv2d, ModelSpec, State, StepInput, trace
-from xtrain_torch.layers import Chain, noise_tensor, run
+from xtrain.spec import BatchNorm2d, Conv2d, ModelSpec, Node, Precision, State, StepInput, trace
+from xtrain_torch.layers import Chain, autocast, noise_tensor, run
+
+_NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchModel:
-    """`native` runs on its own too: `native(images)` gives logits in evaluation mode."""
+    """`native` runs on its own too: `native(images)` gives logits in evaluation mode.
 
-    def __init__(self, spec: ModelSpec, device: str) -> None:
-        self.spec, self.device = spec, device
+    In `bf16` and `fp16` it computes under autocast: products in these, all that adds up in float32.
+    """
+
+    def __init__(self, spec: ModelSpec, device: str, precision: Precision = "float32") -> None:
+        self.spec, self.device, self.precision = spec, device, precision
         with torch.device("meta"):  # no weights are drawn, they come by load
             network = Chain(spec)
         network.to_empty(device=device)
@@ -24,7 +29,8 @@ class TorchModel:
         kinds = {type(node.layer) for node in spec.walk()}
         if device == "cpu" and Conv2d in kinds and BatchNorm2d not in kinds:
             network.channels_last()
-        self.native: nn.Module = network
+        network.narrow = _NARROW.get(precision)
+        self.native = network
         self.tensors = {name: self.native.state_dict(keep_vars=True)[name] for name in spec.tensors}
 
     def state(self) -> State:
@@ -58,10 +64,14 @@ class TorchModel:
                 self.spec.nodes,
                 images,
                 inputs or {},
-                layer=lambda node, x: run([self.native.get_submodule(node.path)], x, noise),
+                layer=lambda node, x: self._layer(node, x, noise),
                 give=lambda array: torch.tensor(array, device=self.device),
-                take=lambda x: x.cpu().numpy().copy(),
+                take=lambda x: x.to(torch.float32).cpu().numpy().copy(),
             )
+
+    def _layer(self, node: Node, x: Tensor, noise: Tensor | None) -> Tensor:
+        with autocast(x, self.native.narrow):
+            return run([self.native.get_submodule(node.path)], x, noise)
 
     def noise(self, step: StepInput, first_row: int = 0) -> Tensor | None:
         """What this step's dropout masks come from."""

@@ -1,6 +1,6 @@
 """Lowered optimizers: the kernels of torch.optim, one fused kernel for all tensors where there is one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +13,7 @@ from torch.optim.rmsprop import rmsprop as update_rmsprop
 from xtrain.errors import UnsupportedError
 from xtrain.spec import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop, State, StepInput
 from xtrain_torch.model import TorchModel
+from xtrain_torch.scaling import LossScaling
 
 
 class TorchOptimizer:
@@ -37,18 +38,26 @@ class TorchOptimizer:
         self._update = _lower(spec)
         self._count = torch.zeros((), device=model.device)  # updates, where kernels look for it
         self._updates = 0
+        self._scaling = LossScaling() if model.precision == "fp16" else None
+
+    @property
+    def scale(self) -> float:
+        """What the gradients that `apply` finds are to be scaled by."""
+        return self._scaling.scale if self._scaling else 1.0
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
         for name, parameter in self._parameters.items():
             parameter.grad = torch.empty_like(parameter, requires_grad=False)
-            parameter.grad.copy_(torch.from_numpy(gradients[name]))
+            parameter.grad.copy_(torch.from_numpy(gradients[name])).mul_(self.scale)
         self.apply(step)
         self.clear()
 
     @torch.no_grad()
     def apply(self, step: StepInput) -> None:
         """Update the parameters from the gradients they hold, which are used up by it."""
+        if self._scaling and not self._scaling.undo(_gradients(self._parameters.values())):
+            return
         self._updates += 1
         self._count.fill_(self._updates)
         self._prepare()
@@ -67,6 +76,7 @@ class TorchOptimizer:
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
         state: State = {"step": np.array(self._updates, dtype=np.int64)}
+        state |= self._scaling.state() if self._scaling else {}
         for buffer, tensors in self._buffers.items():
             for name, tensor in zip(self._parameters, tensors, strict=True):
                 state[f"{name}/{buffer}"] = tensor.detach().cpu().numpy().copy()
@@ -75,6 +85,8 @@ class TorchOptimizer:
     def load(self, state: State) -> None:
         """Take over what `state` gave."""
         self._updates = int(state["step"])
+        if self._scaling:
+            self._scaling.load(state)
         for buffer, tensors in self._buffers.items():
             for name, tensor in zip(self._parameters, tensors, strict=True):
                 tensor.copy_(torch.from_numpy(state[f"{name}/{buffer}"]))
@@ -89,7 +101,7 @@ class TorchOptimizer:
         """Penalties, then clipping by value, then by the norm of all together."""
         spec = self._spec
         if spec.l1 or spec.l2:
-            gradients = [parameter.grad for parameter in self._decayed]
+            gradients = _gradients(self._decayed)
             torch._foreach_add_(gradients, torch._foreach_sign(self._decayed), alpha=spec.l1)
             torch._foreach_add_(gradients, self._decayed, alpha=spec.l2)
         if spec.clip_value is not None:
@@ -102,10 +114,15 @@ class TorchOptimizer:
 
         Of the gradients of an LSTM (65,536 values in one of them) it is 9e-7 off on the CPU.
         """
-        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        gradients = _gradients(self._parameters.values())
         norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
         scale = (most / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, scale.to(torch.float32))
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Those that parameters hold: every one of a chain is reached."""
+    return [cast(Tensor, parameter.grad) for parameter in parameters]
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class Group:
 
     def gradients(self) -> list[Tensor]:
         """Those the parameters hold."""
-        return [cast(Tensor, parameter.grad) for parameter in self.parameters]
+        return _gradients(self.parameters)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 from xtrain.plugins import hookimpl
-from xtrain.spec import Adam, Metrics, keep_mask
+from xtrain.spec import Adam, Metrics, Probe, keep_mask
 from xtrain.spec import layers as spec
 
 
@@ -381,6 +381,10 @@ MUTANTS: dict[str, tuple[str, Plugin]] = {
                 model, replace(loss, label_smoothing=0.0) if loss.name == "cross_entropy" else loss, optimizer
             ),
         ),
+    ),
+    "precision_ignored": (
+        "follow_float32_from_afar",
+        Plugin("precision_ignored", probe=lambda self: Probe("1", ("cpu",), ("float64", "bf16"))),
     ),
     "lstm_gates_swapped": (
         "test_output",

@@ -49,6 +49,26 @@ CASES = {
         2,
         ["has no device 'gpu'", "devices here: cpu"],
     ),
+    "no such precision": (
+        "run digits_mlp --backend paddle --set loop.precision=bf16",
+        2,
+        ["paddle has no precision 'bf16' here: its kernels", "precisions here: float32"],
+    ),
+    "a precision too slow": (
+        "run digits_mlp --backend torch --device cpu --set loop.precision=fp16",
+        2,
+        ["torch has no precision 'fp16' here", "a hundred times"],
+    ),
+    "parity of another precision": (
+        "parity digits_mlp --set loop.precision=bf16",
+        2,
+        ["loop.precision = 'bf16'", "--set loop.precision=float32"],
+    ),
+    "bisect of another precision": (
+        "bisect digits_mlp --backends torch,paddle --set loop.precision=tf32",
+        2,
+        ["loop.precision = 'tf32'"],
+    ),
     "no device": ("run digits_mlp --backend numpy --device cuda", 2, ["'cuda' is not a device", "gpu[:i]"]),
     "no epoch": ("run digits_mlp --epochs 0", 2, ["--epochs", "0 is not in the range x>=1"]),
     "no thread": ("run digits_mlp --threads 0", 2, ["--threads", "0 is not in the range x>=1"]),

@@ -85,7 +85,7 @@ def measure(recipe: Recipe, options: Options, limit: Limit, started: float) -> T
         started: `time.time()` before this process was.
 
     """
-    backend = session.open_backend(options, recipe.model_spec)
+    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
     arrays = data.load(recipe.data, options.data_dir)
     bench = _Bench(recipe, session.build(backend, recipe, arrays, session.initial_state(recipe)))
     first = bench.train(Limit(steps=1))

@@ -7,6 +7,7 @@ import click
 from xtrain.cli.options import backends_of, place_options, read_recipe, recipe_options
 from xtrain.errors import UsageError
 from xtrain.parity import bisect
+from xtrain.parity.bench import require_float32
 from xtrain.session import Options
 
 
@@ -35,6 +36,7 @@ def command(
     if len(names) != 2:
         raise UsageError(f"--backends {backends}: give two, separated by a comma")
     checked = read_recipe(recipe, settings, seed)
+    require_float32(checked)
     first, second = (Options(name, device, threads, data_dir) for name in names)
     found = bisect.bisect(checked, first, second, _numbers(steps))
     if found is None:

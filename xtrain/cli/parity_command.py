@@ -15,6 +15,7 @@ from xtrain.cli.options import (
 from xtrain.cli.tables import show
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.parity import ladder, page
+from xtrain.parity.bench import require_float32
 from xtrain.parity.certificate import Certificate, differences
 from xtrain.parity.compare import worst
 from xtrain.parity.outcome import MARGIN
@@ -71,6 +72,7 @@ def command(
     if mode == "verify":
         return _verify(Path(subjects[0]), out or folder_of_now("parity", "verified"), data_dir)
     recipe = read_recipe(subjects[0], settings, seed)
+    require_float32(recipe)
     folder = out or folder_of_now("parity", recipe.name)
     choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     if mode != "record" and len(choices) < 2:

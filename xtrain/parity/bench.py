@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from xtrain import data, session
+from xtrain.errors import UsageError
 from xtrain.noise import nudged
 from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
@@ -16,6 +17,15 @@ from xtrain.spec import Draws, Split, State, StepInput
 JUMPS = 16
 """Gradients jump where a ReLU or a pool decides the other way. Whether one does between two backends is
 chance, and so it is between draws; nudged by so many times as much, the draws have some."""
+
+
+def require_float32(recipe: Recipe) -> None:
+    """`UsageError` where a recipe asks for another precision."""
+    if recipe.loop.precision != "float32":
+        raise UsageError(
+            f"loop.precision = {recipe.loop.precision!r}: what backends may differ by is float32's rounding",
+            remedy="compare with --set loop.precision=float32",
+        )
 
 
 class Bench:

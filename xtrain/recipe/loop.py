@@ -1,5 +1,6 @@
 """The `[loop]` section."""
 
+from xtrain.spec import Precision
 from xtrain.spec.base import Count, Interval, epochs_of, frozen
 from xtrain.watch import Metric
 
@@ -15,6 +16,8 @@ class Loop:
         checkpoint_every: steps, or `"N epochs"`; the best epoch and the end of a run are kept besides.
         keep_last: how many checkpoints stay, next to the best; by default all.
         monitor: what `best` goes by; by default the accuracy on the validation split, else on the test split.
+        precision: what matrix products and convolutions are computed in, where the device has it; `tf32`,
+            `bf16` and `fp16` (its losses scaled) are quicker, and not the same numbers.
 
     """
 
@@ -24,6 +27,7 @@ class Loop:
     checkpoint_every: Interval = "1 epoch"
     keep_last: Count | None = None
     monitor: Metric | None = None
+    precision: Precision = "float32"
 
     def checkpoint_due(self, step: int, epoch: int, epoch_ends: bool) -> bool:
         """True where a checkpoint belongs after `step` of `epoch` (both counted from 1)."""

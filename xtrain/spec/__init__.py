@@ -38,6 +38,7 @@ from xtrain.spec.order import pools_first, trace
 from xtrain.spec.run import (
     Draws,
     Metrics,
+    Precision,
     Probe,
     Split,
     State,
@@ -76,6 +77,7 @@ __all__ = [
     "ModelSpec",
     "Node",
     "OptimizerSpec",
+    "Precision",
     "Probe",
     "RMSprop",
     "RandomCrop",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from xtrain.spec.augment import Augment
 
 State = dict[str, NDArray[Any]]
 """Canonical state: arrays by PyTorch's names and layouts; of an optimizer `fc1.weight/exp_avg` and `step`."""
+
+
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
+"""What products are computed in; weights, their updates and the loss are float32 in all of them."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a backend finds on this machine; `problem` says why it can't be used, where it can't."""
+    """What a backend finds on this machine; `problem` says why it can't be used, where it can't.
+
+    `precisions` are those of the backend's device, and `notes["precision"]` says why it has no others.
+    """
 
     version: str | None
     devices: tuple[str, ...] = ()
