@@ -57,7 +57,7 @@ class MindSporeBackend:
             notes={
                 "threads": "confines the process to that many CPUs: MindSpore has no setting that works. "
                 "Where its threads outnumber the CPUs each is held to one",
-                "precision": "no bfloat16 on a CPU, float16 is no quicker there, and accelerators were not tried",
+                "precision": "no bfloat16 on a CPU, float16 no quicker there, accelerators not tried",
             },
         )
 

@@ -31,6 +31,12 @@ def _pool(kind: str, pool: spec.MaxPool2d | spec.AvgPool2d) -> str:
     return f"nn.{kind}({pool.kernel_size}, stride={pool.step}{padding})"
 
 
+def _max_pool(pool: spec.MaxPool2d) -> str:
+    if pool.padding:
+        return _pool("MaxPool2d", pool)
+    return f'P.MaxPoolWithArgmax({pool.kernel_size}, {pool.step}, "valid")'
+
+
 def _adaptive(node: Node, pool: spec.AdaptiveAvgPool2d) -> str:
     _, height, width = node.input_shape
     if height % pool.output_size or width % pool.output_size:
@@ -51,7 +57,7 @@ LAYERS: dict[type[spec.Layer], Callable[[Node, Any], str]] = {
         f"nn.BatchNorm2d({node.input_shape[0]}, eps={norm.eps}, momentum={1 - norm.momentum:g})"
     ),
     spec.ReLU: lambda node, relu: "nn.ReLU()",
-    spec.MaxPool2d: lambda node, pool: _pool("MaxPool2d", pool),
+    spec.MaxPool2d: lambda node, pool: _max_pool(pool),
     spec.AvgPool2d: lambda node, pool: _pool("AvgPool2d", pool),
     spec.AdaptiveAvgPool2d: _adaptive,
     spec.Flatten: lambda node, flatten: "ops.Flatten()",
