@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xtrain.data.batches import augmented, prefetch
 from xtrain.spec import Draws, Split
+from xtrain_torch import augment
 
 Batch = tuple[Tensor, Tensor]
 
@@ -19,7 +20,8 @@ _AT_ONCE = 1 << 18  # pixels, whose float32 values a core's cache holds
 class TorchDataset:
     """The split's pixels on the device, where batches are gathered and normalised.
 
-    Pixels that are augmented first come from NumPy, on a thread.
+    On a GPU they are cropped and flipped there too. What else is augmented comes from NumPy, on a thread, and
+    on the CPU all that is, which has a core for it.
     """
 
     def __init__(self, split: Split, device: str) -> None:
@@ -27,6 +29,7 @@ class TorchDataset:
         self._images, self._labels = self._tensor(split.images), self._tensor(split.labels)
         self._mean, self._std = self._tensor(split.mean), self._tensor(split.std)
         self._white = torch.tensor(255.0, device=device)  # by a number, a GPU multiplies with its inverse
+        self._all_here = device != "cpu" and all(isinstance(step, augment.HERE) for step in split.augment)
 
     def __len__(self) -> int:
         """How many samples it has."""
@@ -34,7 +37,9 @@ class TorchDataset:
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
-        return self._augmented(draws) if self._split.augment else self._gathered(draws)
+        if not self._split.augment:
+            return self._gathered(draws)
+        return self._augmented_here(draws) if self._all_here else self._augmented(draws)
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The same as arrays."""
@@ -55,6 +60,14 @@ class TorchDataset:
     def _augmented(self, draws: Draws) -> Iterator[Batch]:
         for pixels, indices in zip(prefetch(augmented(self._split, draws)), draws.batches, strict=True):
             yield self._normalised(self._tensor(pixels)), self._labels.index_select(0, self._tensor(indices))
+
+    def _augmented_here(self, draws: Draws) -> Iterator[Batch]:
+        for indices in draws.batches:
+            places = self._tensor(indices)
+            pixels = self._images.index_select(0, places)
+            for step, words in zip(self._split.augment, draws.augment, strict=True):  # all of them draw
+                pixels = augment.apply(step, pixels, words[indices])
+            yield self._normalised(pixels), self._labels.index_select(0, places)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return pixels.to(torch.float32).div_(self._white).sub_(self._mean).div_(self._std)

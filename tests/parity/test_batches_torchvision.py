@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from xtrain_torch.dataset import TorchDataset
 
 from xtrain import data, plan
 from xtrain.data.augment import apply, crop_offsets, flipped
@@ -50,6 +51,20 @@ def test_crops_are_torchvisions_on_the_same_draws(shape):
     padded = functional.pad(torch.from_numpy(pixels), [CROP.padding])
     for image, top, left, cut in zip(padded, tops, lefts, apply(CROP, pixels, drawn), strict=True):
         np.testing.assert_array_equal(functional.crop(image, top, left, CROP.size, CROP.size).numpy(), cut)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 40, 36)])
+@pytest.mark.parametrize("steps", [(CROP,), (FLIP,), (CROP, FLIP), (FLIP, CROP)])
+def test_what_a_gpu_augments_is_numpys(steps, shape):
+    """The code that runs there, on the CPU: batches equal to the bit to those made in NumPy."""
+    pixels = np.random.default_rng(0).integers(0, 256, (70, *shape), dtype=np.uint8)
+    mean, std = per_channel((0.3,) * shape[0]), per_channel((0.2,) * shape[0])
+    split = Split(pixels, np.arange(70, dtype=np.int64), mean, std, steps)
+    draws = plan.train_draws(0, 1, 70, 32, augment=steps)
+    found = TorchDataset(split, "cpu")._augmented_here(draws)
+    for (images, labels), (wanted, wanted_labels) in zip(found, assemble(split, draws), strict=True):
+        np.testing.assert_array_equal(images.numpy(), wanted)
+        np.testing.assert_array_equal(labels.numpy(), wanted_labels)
 
 
 @pytest.mark.parametrize(("size", "padding"), [(32, 4), (24, 0), (40, 4)])

@@ -1,5 +1,6 @@
 """Options and fixtures of the suite: the backend under test, and the reference it is compared with."""
 
+import gc
 import os
 
 import pytest
@@ -38,7 +39,10 @@ _BACKEND = pytest.StashKey[Backend]()
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    return request.config.stash[_BACKEND]
+    backend = request.config.stash[_BACKEND]
+    backend.probe()
+    gc.freeze()  # a framework that collects garbage before it compiles need not go over itself each time
+    return backend
 
 
 @pytest.fixture(scope="session")
