@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,11 +39,12 @@ _BACKEND = pytest.StashKey[Backend]()
 
 
 @pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest) -> Backend:
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     backend = request.config.stash[_BACKEND]
     backend.probe()
     gc.freeze()  # a framework that collects garbage before it compiles need not go over itself each time
-    return backend
+    yield backend
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
