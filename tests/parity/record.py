@@ -1,12 +1,13 @@
-"""`python record.py RECIPE BACKEND STEPS SEEDS DROPOUT...`: the first losses of each seed, as JSON.
+"""`python record.py RECIPE BACKEND STEPS SEEDS DROPOUT... [--nudged]`: the first losses of each seed, as JSON.
 
-For each rate of dropout and each seed two lists: of the run itself, and of the same backend with the initial
-weights moved by one unit in the last place. One process per backend: frameworks must not share one.
+For each rate of dropout and each seed the list of the run itself, and with `--nudged` a second one, of the same
+backend with the initial weights moved by one unit in the last place. One process per backend: frameworks must
+not share one.
 """
 
+import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +19,23 @@ from xtrain.session import Options
 from xtrain.spec import State, StepInput
 
 
-def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float]) -> None:
-    """Print losses [dropouts, seeds, 2, steps]."""
+def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float], nudged: bool) -> None:
+    """Print losses [dropouts, seeds, 1 or 2, steps]."""
     opened = session.open_backend(Options(backend), load_recipe(name).model_spec)
     arrays = data.load(load_recipe(name).data, Path(os.environ["XTRAIN_DATA"]))
     found = []
     for dropout in dropouts:
         recipes = [load_recipe(name, {"model.dropout": dropout, "seed": seed}) for seed in range(seeds)]
-        found.append([_pair(opened, recipe, arrays, steps) for recipe in recipes])
+        found.append([_runs(opened, recipe, arrays, steps, nudged) for recipe in recipes])
     print(json.dumps(found))  # noqa: T201 - the result
 
 
-def _pair(backend: Backend, recipe: Recipe, arrays: data.Arrays, steps: int) -> list[list[float]]:
+def _runs(
+    backend: Backend, recipe: Recipe, arrays: data.Arrays, steps: int, nudged: bool
+) -> list[list[float]]:
     initial = plan.initial_state(recipe.seed, recipe.model_spec)
-    return [_losses(backend, recipe, arrays, start, steps) for start in (initial, _one_place_up(initial))]
+    starts = (initial, _one_place_up(initial)) if nudged else (initial,)
+    return [_losses(backend, recipe, arrays, start, steps) for start in starts]
 
 
 def _losses(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: State, steps: int) -> list[float]:
@@ -49,4 +53,9 @@ def _one_place_up(state: State) -> State:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), list(map(float, sys.argv[5:])))
+    parser = argparse.ArgumentParser()
+    for given, kind in (("name", str), ("backend", str), ("steps", int), ("seeds", int)):
+        parser.add_argument(given, type=kind)
+    parser.add_argument("dropouts", type=float, nargs="+")
+    parser.add_argument("--nudged", action="store_true")
+    main(**vars(parser.parse_args()))

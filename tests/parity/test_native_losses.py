@@ -43,11 +43,11 @@ def native(recipe: Recipe, backend: str, samples: int, data: Path, folder: Path)
     return np.array(json.loads((folder / "losses.json").read_text()))
 
 
-def recorded(recipe: Recipe, backend: str, data: Path, folder: Path) -> np.ndarray:
-    """Losses [2, steps] of xtrain; the second of the two is of nudged weights."""
+def recorded(recipe: Recipe, backend: str, data: Path, folder: Path, *options: str) -> np.ndarray:
+    """Losses [runs, steps] of xtrain; with `--nudged` a second run has nudged weights."""
     path = folder / "recipe.toml"
     path.write_text(recipe.to_toml())
-    return np.array(json.loads(run(RECORD, path, backend, STEPS, 1, 0.0, data=data)))[0, 0]
+    return np.array(json.loads(run(RECORD, path, backend, STEPS, 1, 0.0, *options, data=data)))[0, 0]
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -58,7 +58,7 @@ def apart(a: np.ndarray, b: np.ndarray) -> float:
 def compare(name: str, backend: str, samples: int, data: Path, folder: Path) -> None:
     recipe = load_recipe(name)
     by_hand = native(recipe, backend, samples, data, folder)
-    ours, nudged = recorded(recipe, backend, data, folder)
+    ours, nudged = recorded(recipe, backend, data, folder, "--nudged")
     bound = 5 * apart(nudged, ours)
     print(f"\n{name} {backend}: {apart(ours, by_hand):.1e}, bound {bound:.1e}")  # noqa: T201 - shown with -s
     assert len(by_hand) == STEPS
