@@ -1,8 +1,8 @@
-"""`python record.py RECIPE BACKEND STEPS SEEDS DROPOUT... [--nudged]`: the first losses of each seed, as JSON.
+"""`record.py RECIPE BACKEND STEPS SEEDS DROPOUT... [--nudged]`: the first losses of each seed, as JSON.
 
-For each rate of dropout and each seed the list of the run itself, and with `--nudged` a second one, of the same
-backend with the initial weights moved by one unit in the last place. One process per backend: frameworks must
-not share one.
+For each rate of dropout and each seed the list of the run itself, and with `--nudged` a second one, of the
+same backend with the initial weights moved by one unit in the last place. One process per backend: frameworks
+must not share one.
 """
 
 import argparse
