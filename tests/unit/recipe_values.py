@@ -1,10 +1,12 @@
 """Recipes as plain values, for tests: one that is small, and strategies for any that is valid."""
 
 import copy
+from typing import get_args
 
 from hypothesis import strategies as st
 
 from xtrain.recipe import parse
+from xtrain.spec import Precision
 
 SMALL = {
     "name": "small",
@@ -96,6 +98,7 @@ loops = table(
     checkpoint_every=st.integers(1, 10**6) | st.sampled_from(["1 epoch", "1 epochs", "12 epochs"]),
     accumulate=counts,
     keep_last=counts,
+    precision=st.sampled_from(get_args(Precision)),
 )
 
 IMAGE_LAYERS = st.one_of(

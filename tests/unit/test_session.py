@@ -280,6 +280,19 @@ def test_the_environment_is_set_unless_the_user_has_set_it(tmp_path, monkeypatch
     assert os.environ["XTRAIN_FAKE_THREADS"] == "3"
 
 
+def test_a_precision_that_the_backend_has_not_got_is_refused_before_data_is_loaded(tmp_path, monkeypatch):
+    def load(*_):
+        raise AssertionError("data was loaded")
+
+    monkeypatch.setattr(data, "load", load)
+    narrow = recipe(loop__precision="bf16")
+    with pytest.raises(
+        BackendError, match="fake has no precision 'bf16' here: the backend does not offer it"
+    ):
+        session.train(narrow, Options("fake"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_runs_of_one_second_get_two_directories(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = session.new_path("r", "fake")
