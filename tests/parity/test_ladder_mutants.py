@@ -98,8 +98,9 @@ EXPECTED = {
     "shared_state": ({}, "P2", "buffers/bn1.running_mean"),
 }
 # What real images can't show: pixels that are equal have equal surroundings, so that wherever a tie sends the
-# gradient, the parameters get the same. `first_of_equals` of the conformance suite makes ties of its own.
-UNSEEN = {"max_pool_last_tie": {}}
+# gradient, the parameters get the same. `first_of_equals` of the conformance suite makes ties of its own. Nor
+# what other precisions than float32 are, which the ladder does not compare.
+UNSEEN = {"max_pool_last_tie": {}, "precision_ignored": {}}
 
 
 def recipe(changes):

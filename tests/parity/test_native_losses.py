@@ -1,7 +1,8 @@
 """Each backend's losses beside those of the same net in the framework's own layers, loss and optimizer.
 
 The loops of benchmarks/native start from the same weights and go over the same batches. Their losses may
-differ by five times what the backend differs from itself, moved by one unit in the last place.
+differ by five times what the backend differs from itself, moved by one unit in the last place. Over the first
+steps, where that is little, a rate 0.1 % higher is found out.
 """
 
 import json
@@ -18,7 +19,8 @@ from xtrain.recipe import Recipe, load_recipe
 
 RECORD = Path(__file__).parent / "record.py"
 NATIVE = Path(__file__).parents[2] / "benchmarks" / "native"
-STEPS = 200
+STEPS, FIRST = 200, 20
+LEAST = 2 * float(np.finfo(np.float32).eps)  # two units in the last place: sums of 64 losses in another order
 CAP = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # without it MindSpore's convolutions take minutes
 every_backend = pytest.mark.parametrize("backend", ["torch", "paddle", "mindspore"])
 
@@ -59,12 +61,15 @@ def compare(name: str, backend: str, samples: int, data: Path, folder: Path) -> 
     recipe = load_recipe(name)
     by_hand = native(recipe, backend, samples, data, folder)
     ours, nudged = recorded(recipe, backend, data, folder, "--nudged")
-    bound = 5 * apart(nudged, ours)
-    print(f"\n{name} {backend}: {apart(ours, by_hand):.1e}, bound {bound:.1e}")  # noqa: T201 - shown with -s
-    assert len(by_hand) == STEPS
-    assert apart(ours, by_hand) <= bound
     other = load_recipe(name, {"optimizer.lr": 1.001 * recipe.optimizer.lr})
-    assert apart(recorded(other, backend, data, folder)[0], by_hand) > bound
+    (mutant,) = recorded(other, backend, data, folder)
+    assert len(by_hand) == STEPS
+    for steps in (FIRST, STEPS):
+        noise = max(apart(nudged[:steps], ours[:steps]), LEAST)
+        found, bound = apart(ours[:steps], by_hand[:steps]), 5 * noise
+        print(f"\n{name} {backend}, {steps} steps: {found:.1e}, bound {bound:.1e}")  # noqa: T201 - shown with -s
+        assert found <= bound
+        assert steps > FIRST or apart(mutant[:steps], by_hand[:steps]) > bound
 
 
 @every_backend
@@ -72,7 +77,7 @@ def test_mlp_under_sgd(backend: str, real_data: Path, tmp_path: Path) -> None:
     compare("mnist_mlp", backend, 60_000, real_data, tmp_path)
 
 
-@pytest.mark.slow
-@every_backend
+@pytest.mark.parametrize("backend", ["torch", "paddle"])
 def test_convolutions_under_adam(backend: str, real_data: Path, tmp_path: Path) -> None:
+    """Not MindSpore, whose own nn.Adam has eps outside the bias correction: 9e-5 off by step 10."""
     compare("cifar10_lenet", backend, 50_000, real_data, tmp_path)
