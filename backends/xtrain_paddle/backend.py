@@ -7,6 +7,7 @@ import io
 import sys
 import warnings
 from collections.abc import Mapping
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from xtrain.errors import BackendError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from xtrain_paddle.optimizer import PaddleOptimizer
 
 _MOST_THREADS = 8  # products of a batch's size are too small for more, which only wait for each other
+_LEAST_WORK = 2_000_000  # multiply-adds of an image's product, of each thread
 
 
 class PaddleBackend:
@@ -126,10 +128,13 @@ def _import() -> Any:
 def _threads(model: ModelSpec | None) -> int:
     """OpenMP's threads where none are asked for; Paddle's own choice is 1.
 
-    Matrix products gain by them (on two cores a step of mnist_mlp takes 2.3 ms instead of 2.6); the kernels
-    of a convolutional net wait for each other longer than they save (cifar10_lenet 7.5 ms on one, 11.9 on
-    two; cifar10_simplecnn 29 and 32).
+    Matrix products gain by them (on two cores a step of mnist_mlp takes 2.3 ms instead of 2.6). Convolutions
+    are one product for each image, and where that is small threads wait for each other longer than they
+    save: cifar10_lenet takes 8.6 ms on one and 12.9 on two (0.3 million multiply-adds), cifar10_simplecnn 31
+    and 31 (2 million), cifar10_resnet 720 and 640 (10 million).
     """
-    if model and any(isinstance(node.layer, Conv2d) for node in model.walk()):
-        return 1
-    return min(usable_cores(), _MOST_THREADS)
+    products = (
+        [node.multiply_adds for node in model.walk() if isinstance(node.layer, Conv2d)] if model else []
+    )
+    most = max(1, int(mean(products) // _LEAST_WORK)) if products else _MOST_THREADS
+    return min(usable_cores(), most, _MOST_THREADS)
