@@ -17,6 +17,7 @@ from xtrain.observers.progress import progress
 from xtrain.recipe import Recipe, load_recipe, parse
 from xtrain.rundir import Run, locate
 from xtrain.session import Options
+from xtrain.spec import Precision
 
 
 def run(
@@ -71,9 +72,11 @@ def evaluate(
     device: str = "auto",
     threads: int | None = None,
     data_dir: str | Path | None = None,
+    precision: Precision | None = None,
 ) -> dict[str, float]:
     """`{"loss": ..., "accuracy": ...}` of a run's checkpoint on the test split, under any backend.
 
+    In the run's own precision, if no other is given.
     Runs in this process: `UsageError` where another backend's framework is loaded already.
     """
     place = run if isinstance(run, Run) else Run(run)
@@ -84,7 +87,7 @@ def evaluate(
             f"this process has loaded another framework than {options.backend}'s, or other settings",
             remedy=f"in a process of its own: xtrain eval {place.path} --backend {options.backend}",
         )
-    sums = session.evaluate_run(place, checkpoint, options)
+    sums = session.evaluate_run(place, checkpoint, options, precision)
     return {"loss": sums.loss, "accuracy": sums.accuracy}
 
 

@@ -148,11 +148,14 @@ def resume(run: Run, name: str, options: Options, recipe: Recipe) -> Outcome:
         return _session(run, recipe, backend, parts, progress, options, interrupt)
 
 
-def evaluate_run(run: Run, name: str, options: Options) -> Sums:
-    """Loss and accuracy of a run's checkpoint on the test split, under any backend."""
+def evaluate_run(run: Run, name: str, options: Options, precision: Precision | None = None) -> Sums:
+    """Loss and accuracy of a run's checkpoint on the test split, under any backend that has the precision.
+
+    By default the run's own; its weights are float32 in any case.
+    """
     recipe = run.recipe
     start = checkpoints.load(run.checkpoint(name), recipe.model_spec)
-    backend = open_backend(options, recipe.model_spec, recipe.loop.precision)
+    backend = open_backend(options, recipe.model_spec, precision or recipe.loop.precision)
     weights = checkpoints.averaged(start.model, start.optimizer)
     parts = build(backend, recipe, data.load(recipe.data, options.data_dir), weights)
     return evaluate(parts.loop, parts.test, recipe.data.eval_batch_size)[0]

@@ -228,6 +228,12 @@ def test_an_evaluation_gives_the_figures_of_the_epoch(alone):
         assert (sums.loss, sums.accuracy) == (record["test_loss"], record["test_accuracy"])
 
 
+def test_an_evaluation_in_a_precision_that_is_not_there_is_refused(alone):
+    with pytest.raises(BackendError, match="no precision 'bf16' here"):
+        session.evaluate_run(alone, "last", Options("fake"), "bf16")
+    assert session.evaluate_run(alone, "last", Options("fake"), "float32").count
+
+
 def test_two_sessions_at_once_are_refused(alone):
     with alone.locked(), pytest.raises(UsageError, match="another process is training this run"):
         resume(alone)

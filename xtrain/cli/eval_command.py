@@ -1,6 +1,7 @@
 """`xtrain eval`: a run's checkpoint on the test split."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -8,12 +9,14 @@ from xtrain import session
 from xtrain.cli.options import device_options
 from xtrain.rundir import locate
 from xtrain.session import Options
+from xtrain.spec import Precision
 
 
 @click.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
 @device_options
 @click.option("--checkpoint", help="last, best or step-N; default: last.")
+@click.option("--precision", type=click.Choice(get_args(Precision)), help="Default: the run's own.")
 def command(
     run: Path,
     backend: str | None,
@@ -21,12 +24,13 @@ def command(
     threads: int | None,
     data_dir: Path | None,
     checkpoint: str | None,
+    precision: Precision | None,
 ) -> int:
     """Evaluate RUN, by default under the backend that trained it."""
     found, name = locate(run)
     options, _ = session.chosen(Options(backend or "", device, threads, data_dir), found)
     name = checkpoint or name
-    sums = session.evaluate_run(found, name, options)
+    sums = session.evaluate_run(found, name, options, precision)
     click.echo(
         f"{found.recipe.name} {found.checkpoint(name).name} under {options.backend}: "
         f"test accuracy {sums.accuracy:.4f}, loss {sums.loss:.6f} over {sums.count} samples"
