@@ -28,32 +28,23 @@ from xtrain.spec import Augment, RandomCrop, RandomHorizontalFlip, RandomRotatio
 
 BATCH_SIZE = 64
 IMAGES = 64 * BATCH_SIZE  # of a repeat
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-CROP, FLIP = RandomCrop(size=32, padding=4), RandomHorizontalFlip()
-ROTATION = RandomRotation(degrees=15.0)
-
-ROWS: dict[str, tuple[tuple[Augment, ...], list[object]]] = {
-    "none": ((), []),
-    "crop, flip": (
-        (CROP, FLIP),
-        [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()],
-    ),
-    "crop, flip, rotation": (
-        (CROP, FLIP, ROTATION),
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.RandomRotation(15),
-        ],
-    ),
-}
-"""What is done to the images, here and in torchvision."""
+ABOUT = data.info("cifar10")
+PAIRS: list[tuple[Augment, object]] = [
+    (RandomCrop(size=32, padding=4), transforms.RandomCrop(32, padding=4)),
+    (RandomHorizontalFlip(), transforms.RandomHorizontalFlip()),
+    (RandomRotation(degrees=15.0), transforms.RandomRotation(15)),
+]
+"""Each operation here and in torchvision."""
+ROWS = {"none": PAIRS[:0], "crop, flip": PAIRS[:2], "crop, flip, rotation": PAIRS}
+"""What is done to the images."""
 
 
 def ours(arrays: Arrays, augment: tuple[Augment, ...]) -> float:
     """Images a second of `xtrain.data.batches.assemble`."""
     count = len(arrays.train_images)
-    split = Split(arrays.train_images, arrays.train_labels, per_channel(MEAN), per_channel(STD), augment)
+    split = Split(
+        arrays.train_images, arrays.train_labels, per_channel(ABOUT.mean), per_channel(ABOUT.std), augment
+    )
     draws = plan.train_draws(0, 1, count, BATCH_SIZE, drop_last=False, augment=augment)
     before = time.perf_counter()
     for _ in itertools.islice(assemble(split, draws), IMAGES // BATCH_SIZE):
@@ -63,7 +54,9 @@ def ours(arrays: Arrays, augment: tuple[Augment, ...]) -> float:
 
 def theirs(pictures: list[Image.Image], steps: list[object]) -> float:
     """Images a second of a DataLoader without workers, over pictures that are decoded already."""
-    composed = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    composed = transforms.Compose(
+        [*steps, transforms.ToTensor(), transforms.Normalize(ABOUT.mean, ABOUT.std)]
+    )
     before = time.perf_counter()
     for start in range(0, len(pictures), BATCH_SIZE):
         torch.stack([composed(picture) for picture in pictures[start : start + BATCH_SIZE]])
@@ -81,9 +74,9 @@ def main(arguments: list[str]) -> None:
     pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in arrays.train_images[:IMAGES]]
     measured: dict[str, dict[str, list[float]]] = {name: {"xtrain": [], "torchvision": []} for name in ROWS}
     for _ in range(chosen.repeats):
-        for name, (augment, steps) in ROWS.items():
-            measured[name]["xtrain"].append(ours(arrays, augment))
-            measured[name]["torchvision"].append(theirs(pictures, steps))
+        for name, pairs in ROWS.items():
+            measured[name]["xtrain"].append(ours(arrays, tuple(augment for augment, _ in pairs)))
+            measured[name]["torchvision"].append(theirs(pictures, [step for _, step in pairs]))
     for name, rates in measured.items():
         line = "  ".join(f"{who} {median(rate):>9,.0f} images/s" for who, rate in rates.items())
         print(f"{name:22} {line}")

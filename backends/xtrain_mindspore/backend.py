@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -150,9 +151,7 @@ def _confine(threads: int) -> None:
         raise BackendError(
             "backend mindspore can limit its threads on Linux alone", remedy="leave threads out"
         )
-    allowed = sorted(os.sched_getaffinity(0))
-    first = os.getpid() % len(allowed)  # two confined processes should not meet on one
-    os.sched_setaffinity(0, (allowed[first:] + allowed[:first])[:threads])
+    os.sched_setaffinity(0, _cpus()[:threads])
 
 
 def _spread() -> None:
@@ -163,15 +162,21 @@ def _spread() -> None:
     instead of 3.3. They start with MindSpore's first operation, such as taking over weights.
     """
     tasks = Path("/proc/self/task")  # Linux alone
-    allowed = sorted(os.sched_getaffinity(0)) if tasks.is_dir() else []
+    cpus = _cpus() if tasks.is_dir() else []
     workers = sorted((name, thread) for name, thread in _threads(tasks) if name.startswith(_WORKERS))
-    if 1 < len(allowed) <= len(workers):
-        first = os.getpid() % len(allowed)  # several processes should not all crowd on one
-        for place, (_, thread) in enumerate(workers):
-            os.sched_setaffinity(thread, {allowed[(first + place) % len(allowed)]})
+    if 1 < len(cpus) <= len(workers):
+        for (_, thread), cpu in zip(workers, itertools.cycle(cpus)):
+            os.sched_setaffinity(thread, {cpu})
 
 
 _WORKERS = ("ActorThread", "KernelThread")
+
+
+def _cpus() -> list[int]:
+    """CPUs this process may use, beginning with another one in each: several should not meet on the first."""
+    allowed = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(allowed)
+    return allowed[first:] + allowed[:first]
 
 
 def _threads(tasks: Path) -> Iterator[tuple[str, int]]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xtrain import plan
-from xtrain.conformance.cases import LOSS
+from xtrain.conformance.cases import LOSS, split, step_input
 from xtrain.protocols import Backend, Loop, Model, Optimizer
 from xtrain.spec import SGD, Draws, LossSpec, ModelSpec, OptimizerSpec, Split, State
 
@@ -37,6 +38,20 @@ def batch(backend: Backend, split: Split, samples: int | None = None, start: int
     draws = Draws((np.arange(start, stop, dtype=np.int64),))
     (only,) = list(backend.dataset(split).batches(draws))
     return only
+
+
+def mean_losses(
+    parts: Parts, backend: Backend, model: ModelSpec, steps: int, evaluated: bool = False
+) -> NDArray[np.float64]:
+    """Of so many steps over three overlapping batches, and of an evaluation after them if asked for."""
+    data = split(model)
+    handles = [
+        parts.loop.train_step([batch(backend, data, 9, 7 * (n % 3))], step_input(model, n, 0.01))
+        for n in range(1, steps + 1)
+    ]
+    if evaluated:
+        handles.append(parts.loop.eval_step(batch(backend, data)))
+    return np.array([figures.loss_sum / figures.count for figures in parts.loop.read(handles)])
 
 
 def float32(state: State) -> State:

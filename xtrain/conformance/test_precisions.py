@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xtrain import plugins
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, split, step_input
 from xtrain.conformance.compare import assert_same
-from xtrain.conformance.parts import batch, build
+from xtrain.conformance.parts import batch, build, mean_losses
 from xtrain.errors import BackendError
 from xtrain.protocols import Backend
 from xtrain.spec import Adam, ModelSpec, Precision
@@ -35,13 +35,7 @@ def narrowed(backend: Backend, precision: Precision) -> Backend | None:
 
 def losses(backend: Backend, model: ModelSpec) -> NDArray[np.float64]:
     """Of five steps under Adam, and of an evaluation after them."""
-    data, parts = split(model), build(backend, model, Adam(lr=0.01))
-    handles = [
-        parts.loop.train_step([batch(backend, data, 9, 7 * (n % 3))], step_input(model, n, 0.01))
-        for n in range(1, 6)
-    ]
-    handles.append(parts.loop.eval_step(batch(backend, data)))
-    return np.array([figures.loss_sum / figures.count for figures in parts.loop.read(handles)])
+    return mean_losses(build(backend, model, Adam(lr=0.01)), backend, model, steps=5, evaluated=True)
 
 
 def test_float32_is_never_refused(backend: Backend) -> None:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import MULTIPLE, against_noise, assert_same
-from xtrain.conformance.parts import batch, build
+from xtrain.conformance.parts import batch, build, mean_losses
 from xtrain.noise import EPSILON, nudged
 from xtrain.protocols import Backend
 from xtrain.spec import Adam, Flatten, Linear, ModelSpec, Split, State
@@ -95,22 +96,16 @@ def test_several_batches_are_one_update(backend: Backend, reference: Backend) ->
 def test_ten_steps_stay_on_the_reference_curve(
     model: ModelSpec, optimizer: str, backend: Backend, reference: Backend
 ) -> None:
-    data = split(model)
-
-    def losses(under: Backend, seed: int = 0) -> list[float]:
+    def losses(under: Backend, seed: int = 0) -> NDArray[np.float64]:
         start = plan.initial_state(0, model)
         parts = build(under, model, OPTIMIZERS[optimizer], nudged(start, seed) if seed else start)
-        handles = [
-            parts.loop.train_step([batch(under, data, 9, 7 * (n % 3))], step_input(model, n, 0.01))
-            for n in range(1, 11)
-        ]
-        return [figures.loss_sum / figures.count for figures in parts.loop.read(handles)]
+        return mean_losses(parts, under, model, steps=10)
 
-    wanted = np.array(losses(reference))
-    floor = np.max([np.abs(np.array(losses(reference, seed)) - wanted) for seed in range(1, 6)], axis=0)
+    wanted = losses(reference)
+    floor = np.max([np.abs(losses(reference, seed) - wanted) for seed in range(1, 6)], axis=0)
     # Noise grows along the way: each step is held to the largest floor so far.
     floor = np.maximum(np.maximum.accumulate(floor), EPSILON * wanted)
-    errors = np.abs(np.array(losses(backend)) - wanted)
+    errors = np.abs(losses(backend) - wanted)
     assert (errors <= MULTIPLE * floor).all(), f"{errors / floor} times the noise floor"
 
 

@@ -79,7 +79,7 @@ def bisect(recipe: Recipe, first: Options, second: Options, numbers: Sequence[in
 
 def record(recipe: Recipe, options: Options, numbers: Sequence[int], folder: Path, leads: bool) -> None:
     """Open the backend in this process and write what it observes; where it leads, also what it is fed."""
-    backend = session.open_backend(options, recipe.model_spec)
+    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
     arrays = data.load(recipe.data, options.data_dir)
     if leads:
         for number, leader in lead(Bench(backend, recipe, arrays), numbers).items():

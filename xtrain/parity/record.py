@@ -27,7 +27,7 @@ from xtrain.trainer import Store, Trainer, in_groups
 
 def record(recipe: Recipe, options: Options, ask: Ask, folder: Path) -> None:
     """Open the backend in this process and write its trace to `folder`."""
-    backend = session.open_backend(options, recipe.model_spec)
+    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
     arrays = data.load(recipe.data, options.data_dir)
     save(trace(backend, recipe, arrays, ask, options.threads), folder)
 
