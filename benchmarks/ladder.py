@@ -16,7 +16,7 @@ from xtrain.parity import ladder
 from xtrain.parity.compare import Row, worst
 from xtrain.parity.trace import LEVELS, Ask
 from xtrain.recipe import Recipe, load_recipe, shipped
-from xtrain.session import Options
+from xtrain.training.session import Options
 
 VGG = [
     layer

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from xtrain import machine
+from xtrain.system import machine
 
 HERE = Path(__file__).parent
 BACKENDS = ("torch", "paddle", "mindspore")

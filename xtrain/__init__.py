@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from xtrain import models
     from xtrain.api import evaluate, run
     from xtrain.recipe import Recipe, load_recipe
-    from xtrain.rundir import Run
+    from xtrain.runs.run import Run
 
 __all__ = ["Recipe", "Run", "evaluate", "load_recipe", "models", "run"]
 
 _HOMES = {
     "Recipe": "xtrain.recipe",
-    "Run": "xtrain.rundir",
+    "Run": "xtrain.runs.run",
     "evaluate": "xtrain.api",
     "load_recipe": "xtrain.recipe",
     "run": "xtrain.api",

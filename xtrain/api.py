@@ -11,13 +11,14 @@ from typing import Any
 
 from rich.console import Console
 
-from xtrain import plugins, session
+from xtrain import plugins
 from xtrain.errors import UsageError, XtrainError
-from xtrain.observers.progress import progress
 from xtrain.recipe import Recipe, load_recipe, parse
-from xtrain.rundir import Run, locate
-from xtrain.session import Options
+from xtrain.runs.run import Run, locate
 from xtrain.spec import Precision
+from xtrain.training import session
+from xtrain.training.observers.progress import progress
+from xtrain.training.session import Options
 
 
 def run(

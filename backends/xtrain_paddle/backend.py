@@ -11,8 +11,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from xtrain.errors import BackendError
-from xtrain.machine import usable_cores
 from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split
+from xtrain.system.machine import usable_cores
 from xtrain_paddle import terms
 
 if TYPE_CHECKING:

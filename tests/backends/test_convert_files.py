@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from xtrain import plugins
-from xtrain.apart import apart
 from xtrain.errors import CheckpointError
+from xtrain.system.isolated import apart
 
 SUFFIXES = {"torch": ".pth", "paddle": ".pdparams", "mindspore": ".ckpt"}
 RECIPE = cases.recipe("net", "adam")

@@ -13,7 +13,7 @@ import convert_cases as cases
 import numpy as np
 import pytest
 
-from xtrain.apart import apart
+from xtrain.system.isolated import apart
 
 SUFFIXES = {"torch": ".pth", "paddle": ".pdparams", "mindspore": ".ckpt"}
 UNCOUNTED = {

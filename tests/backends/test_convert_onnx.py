@@ -7,13 +7,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from xtrain import data, load_recipe, models, onnx_export, plan, plugins
+from xtrain import data, load_recipe, models, plan, plugins
 from xtrain.conformance.compare import MULTIPLE
+from xtrain.conformance.noise import distance, least, nudged
 from xtrain.data.batches import assemble
-from xtrain.noise import distance, least, nudged
-from xtrain.onnx_export import Graph, Onnx
-from xtrain.session import splits
+from xtrain.export import onnx as onnx_export
+from xtrain.export.onnx import Graph, Onnx
 from xtrain.spec import BatchNorm2d, StepInput
+from xtrain.training.session import splits
 
 CUSTOM = [
     {"op": "conv2d", "name": "images", "out_channels": 6, "kernel_size": 3, "padding": 1, "bias": False},

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import json, os, pathlib, sys
 os.sched_setaffinity(0, json.loads(sys.argv[1]))
-from xtrain import session
+from xtrain.training import session
 from xtrain.recipe import load_recipe
 recipe = load_recipe("digits_mlp")
 backend = session.open_backend(session.Options("mindspore"), recipe.model_spec)

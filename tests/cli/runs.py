@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 SHORT = (
     *("digits_cnn", "--epochs", 2, "--log-every", 1, "--threads", 1),

@@ -6,7 +6,7 @@ import sys
 import pytest
 from runs import copy
 
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 BAD = """
 name = "bad"

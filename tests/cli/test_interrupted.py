@@ -7,7 +7,7 @@ import time
 import pytest
 from runs import SHORT, copy, end
 
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 KILL, CTRL_C = signal.SIGKILL, signal.SIGINT
 ENDINGS = [("numpy", (KILL, CTRL_C, KILL)), ("torch", (CTRL_C, KILL))]

@@ -8,7 +8,7 @@ import pytest
 
 from xtrain import load_recipe
 from xtrain.recipe import shipped
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 SCRIPT = Path(__file__).with_name("small_data.py")
 # Batches that divide the small training sets: a last batch of one has no statistics.

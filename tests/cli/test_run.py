@@ -7,7 +7,7 @@ import pytest
 from runs import SHORT, copy
 
 from xtrain.recipe import load_recipe
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 
 def test_a_run_says_what_it_does_and_ends_with_one_line(undisturbed):

@@ -12,15 +12,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import xtrain
-from xtrain import checkpoint as checkpoints
-from xtrain import session
-from xtrain.apart import apart
-from xtrain.noise import EPSILON
+from xtrain.conformance.noise import EPSILON
 from xtrain.parity.bench import moved
 from xtrain.parity.compare import TRAJECTORY, envelope
 from xtrain.parity.trace import UNITS
 from xtrain.recipe import load_recipe
-from xtrain.rundir import Run
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import Run
+from xtrain.system.isolated import apart
+from xtrain.training import session
 
 
 @dataclass(frozen=True)

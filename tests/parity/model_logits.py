@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xtrain import models, session
-from xtrain.session import Options
+from xtrain import models
+from xtrain.training import session
+from xtrain.training.session import Options
 
 
 def main(backend: str, folder: Path, names: list[str]) -> None:

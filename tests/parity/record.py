@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from xtrain import data, plan, session
+from xtrain import data, plan
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe, load_recipe
-from xtrain.session import Options
 from xtrain.spec import State, StepInput
+from xtrain.training import session
+from xtrain.training.session import Options
 
 
 def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float], nudged: bool) -> None:

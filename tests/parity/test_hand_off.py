@@ -17,7 +17,7 @@ from tests.parity.hand_off import (
     places,
     stay,
 )
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 
 DIGITS = """
 name = "digits"

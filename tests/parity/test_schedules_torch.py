@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xtrain.schedules import (
+from xtrain.recipe.schedules import (
     Clock,
     Cosine,
     Exponential,

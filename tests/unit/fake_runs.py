@@ -6,10 +6,10 @@ from recipe_values import small
 
 from xtrain import data, plan
 from xtrain.data.batches import per_channel
-from xtrain.observers import Observer
-from xtrain.progress import Progress
+from xtrain.runs.progress import Progress
 from xtrain.spec import Split
-from xtrain.trainer import Parts, Store, Trainer
+from xtrain.training.observers import Observer
+from xtrain.training.trainer import Parts, Store, Trainer
 
 TRAIN, TEST = 23, 9
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from xtrain.apart import apart
 from xtrain.errors import BackendError, XtrainError
+from xtrain.system.isolated import apart
 
 
 def _loaded(name):

@@ -9,10 +9,10 @@ from plugin_folder import install_fake
 from test_checkpoint import same
 
 import xtrain
-from xtrain import checkpoint as checkpoints
 from xtrain import data
 from xtrain.errors import BackendError, RecipeError, UsageError, XtrainError
-from xtrain.observers import curves
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.training.observers import curves
 
 FRAMEWORKS = ("torch", "paddle", "mindspore")
 QUICK = {"model.hidden": [], "loop.epochs": 1, "data.batch_size": 400}

@@ -12,14 +12,14 @@ from hypothesis.extra import numpy as arrays
 from recipe_values import small
 from safetensors.numpy import save_file
 
-from xtrain import checkpoint as checkpoints
 from xtrain import plan
-from xtrain.checkpoint import Checkpoint
 from xtrain.errors import CheckpointError
 from xtrain.models import build
-from xtrain.progress import Progress, Sums
-from xtrain.schedules import Reductions
-from xtrain.watch import Watch
+from xtrain.recipe.schedules import Reductions
+from xtrain.recipe.watch import Watch
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.progress import Progress, Sums
 
 MODEL = small().model_spec
 FILES = ("weights.safetensors", "optimizer.safetensors", "progress.json")

@@ -14,9 +14,9 @@ import pytest
 from recipe_values import small
 from test_checkpoint import MODEL, checkpoint, same
 
-from xtrain import checkpoint as checkpoints
-from xtrain.files import write_atomically
-from xtrain.rundir import Run
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import Run
+from xtrain.system.files import write_atomically
 
 
 class Killed(BaseException):

@@ -7,10 +7,10 @@ from plugin_folder import install, install_fake
 from safetensors.numpy import load_file, save_file
 from test_checkpoint import same
 
-from xtrain import checkpoint as checkpoints
-from xtrain.convert import convert
 from xtrain.errors import CheckpointError, UsageError, XtrainError
-from xtrain.rundir import Run
+from xtrain.export.weights import convert
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import Run
 
 NPZ = '''
 import numpy as np

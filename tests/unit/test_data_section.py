@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recipe_values import SMALL, small
 
-from xtrain import plan, session
+from xtrain import plan
 from xtrain.errors import RecipeError
 from xtrain.recipe import Normalize, parse
 from xtrain.spec import CenterCrop, RandomCrop, Resize
+from xtrain.training import session
 
 SVHN = {"name": "svhn", "batch_size": 64}
 

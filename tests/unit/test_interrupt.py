@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from xtrain.interrupt import listening
+from xtrain.system.interrupt import listening
 
 
 def _ctrl_c():

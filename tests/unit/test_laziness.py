@@ -40,7 +40,8 @@ LIGHT = {
     "formats of files": "from xtrain import plugins; assert '.ckpt' in plugins.formats()",
     "help of the transcoder": "from xtrain.cli import main; main(['convert', '--help'])",
     "lists": "from xtrain.cli import main; main(['recipes'])",
-    "the protocols": "import xtrain.protocols, xtrain.spec, xtrain.plan, xtrain.trainer, xtrain.session",
+    "the protocols": "import xtrain.protocols, xtrain.spec, xtrain.plan",
+    "the loop": "import xtrain.training.trainer, xtrain.training.session",
 }
 
 

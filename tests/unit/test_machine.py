@@ -25,7 +25,9 @@ kept = [bytearray(64 << 10) for _ in range(64)]
 heap = open("/proc/self/smaps").read().split("[heap]")[1:]
 print(sum("hg" in part.split("VmFlags:")[1].splitlines()[0].split() for part in heap))
 """
-TUNED = "from xtrain.machine import tune_memory\ntune_memory()\ntune_memory()"  # as several backends would
+TUNED = (
+    "from xtrain.system.machine import tune_memory\ntune_memory()\ntune_memory()"  # as several backends would
+)
 
 
 def run(*parts):

@@ -8,15 +8,15 @@ import pytest
 from recipe_values import small
 from rich.console import Console
 
-from xtrain.observers import EpochRecord, Observer, Start, TrainRecord
-from xtrain.observers.curves import Curves
-from xtrain.observers.metrics import MetricsFile
-from xtrain.observers.progress import Bar, Lines, Rate, clock, progress
-from xtrain.progress import Progress, Sums
-from xtrain.rundir import Run
-from xtrain.schedules import Reductions
+from xtrain.recipe.schedules import Reductions
+from xtrain.recipe.watch import Watch
+from xtrain.runs.progress import Progress, Sums
+from xtrain.runs.run import Run
 from xtrain.spec import Metrics
-from xtrain.watch import Watch
+from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
+from xtrain.training.observers.curves import Curves
+from xtrain.training.observers.metrics import MetricsFile
+from xtrain.training.observers.progress import Bar, Lines, Rate, clock, progress
 
 EPOCH = EpochRecord(1, 23, 1.25, 0.5, 1.5, 0.4375, 2.04, 0.5)
 

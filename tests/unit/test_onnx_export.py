@@ -11,12 +11,12 @@ from onnx import numpy_helper
 from test_checkpoint import same
 from test_laziness import loaded
 
-from xtrain import checkpoint as checkpoints
 from xtrain import models, plan
-from xtrain.convert import convert
 from xtrain.errors import UnsupportedError, UsageError
-from xtrain.onnx_export import IR, OPSET, TABLE, lower
-from xtrain.rundir import Run
+from xtrain.export.onnx import IR, OPSET, TABLE, lower
+from xtrain.export.weights import convert
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import Run
 from xtrain.spec import AnyLayer, Dropout, Flatten, Linear, ModelSpec, Residual
 from xtrain.spec import layers as spec
 
@@ -156,5 +156,5 @@ def test_without_onnx_it_says_what_to_install(run, tmp_path, monkeypatch):
 
 
 def test_only_writing_loads_onnx():
-    assert "onnx" not in loaded("import xtrain.convert, xtrain.onnx_export")
+    assert "onnx" not in loaded("import xtrain.export.weights, xtrain.export.onnx")
     assert "onnx" in loaded("import onnx")

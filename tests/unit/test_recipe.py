@@ -10,7 +10,7 @@ from recipe_values import SMALL, recipe_values, small
 from xtrain import data
 from xtrain.errors import RecipeError
 from xtrain.recipe import Normalize, load_recipe, parse, shipped
-from xtrain.schedules import Clock
+from xtrain.recipe.schedules import Clock
 from xtrain.spec import SGD, Adam, RandomHorizontalFlip
 
 SHIPPED = ("cifar10_lenet", "cifar10_simplecnn", "digits_cnn", "digits_mlp", "mnist_mlp", "mnist_mlp_deep")

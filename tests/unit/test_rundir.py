@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recipe_values import small
 
 from xtrain.errors import RecipeError, UsageError, XtrainError
-from xtrain.rundir import Run, locate
+from xtrain.runs.run import Run, locate
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_a_run_is_found_from_a_checkpoint_folder(run, monkeypatch):
 
 LOCK = """
 import sys
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
 with Run(sys.argv[1]).locked():
     print("held", flush=True)
     sys.stdin.read()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from recipe_values import small
 
 from xtrain.recipe import Loop
-from xtrain.schedules import Clock, Constant, MultiStep, OneCycle, Step, Warmup
+from xtrain.recipe.schedules import Clock, Constant, MultiStep, OneCycle, Step, Warmup
 
 
 def at(epoch, step=None, steps_per_epoch=10, epochs=100, **state):

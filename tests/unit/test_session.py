@@ -14,12 +14,13 @@ from plugin_folder import install_fake
 from safetensors.numpy import save_file
 from test_checkpoint import same
 
-from xtrain import checkpoint as checkpoints
-from xtrain import data, session
+from xtrain import data
 from xtrain.errors import BackendError, CheckpointError, DataError, NonFiniteError, UsageError, XtrainError
-from xtrain.observers import curves
-from xtrain.rundir import Run
-from xtrain.session import Options
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import Run
+from xtrain.training import session
+from xtrain.training.observers import curves
+from xtrain.training.session import Options
 
 CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3)
 

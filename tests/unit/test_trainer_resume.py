@@ -6,7 +6,7 @@ import pytest
 from fake_runs import Training, recipe
 from test_checkpoint import same
 
-from xtrain import checkpoint as checkpoints
+from xtrain.runs import checkpoint as checkpoints
 
 AUGMENT = [{"op": "random_crop", "size": 8, "padding": 2}, {"op": "random_horizontal_flip"}]
 

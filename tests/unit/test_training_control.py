@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from fake_runs import TRAIN, Training, calls, recipe
 
-from xtrain import checkpoint as checkpoints
 from xtrain import plan
-from xtrain.trainer import evaluate
-from xtrain.watch import Watch
+from xtrain.recipe.watch import Watch
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.training.trainer import evaluate
 
 NEVER_BETTER = {"monitor": "train_loss", "min_delta": 100.0}
 

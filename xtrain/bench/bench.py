@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from xtrain.apart import apart
 from xtrain.bench import native
 from xtrain.bench.trial import Limit, Trial, measure
 from xtrain.recipe import Recipe
-from xtrain.session import Options
+from xtrain.system.isolated import apart
+from xtrain.training.session import Options
 
 Say = Callable[[str], None]
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from xtrain import data, session
-from xtrain.checkpoint import Checkpoint
-from xtrain.progress import Progress
+from xtrain import data
 from xtrain.protocols import Batch, Dataset, Handle, Loop
 from xtrain.recipe import Recipe
-from xtrain.schedules import Clock
-from xtrain.session import Options
+from xtrain.recipe.schedules import Clock
+from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.progress import Progress
 from xtrain.spec import Draws, Metrics, StepInput
-from xtrain.trainer import Parts, Store, Trainer, evaluate
+from xtrain.training import session
+from xtrain.training.session import Options
+from xtrain.training.trainer import Parts, Store, Trainer, evaluate
 
 WARM_UP = 20
 """Steps before those that are timed; the hand-written loops leave out as many."""

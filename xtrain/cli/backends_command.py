@@ -29,7 +29,7 @@ def _row(name: str) -> tuple[str, ...]:
     if not plugins.installed(backend):
         return name, "not installed", "", "", "", backend.install
     probed = subprocess.run(
-        [sys.executable, "-m", "xtrain.probe", name], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "xtrain.system.probe", name], capture_output=True, text=True, check=False
     )
     try:
         found = json.loads(probed.stdout.splitlines()[-1])

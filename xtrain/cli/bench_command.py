@@ -19,9 +19,9 @@ from xtrain.cli.options import (
 )
 from xtrain.cli.tables import show
 from xtrain.errors import XtrainError
-from xtrain.files import write_atomically
-from xtrain.machine import environment
-from xtrain.session import Options
+from xtrain.system.files import write_atomically
+from xtrain.system.machine import environment
+from xtrain.training.session import Options
 
 _PARTS = ("input", "dispatch", "compute", "read")
 

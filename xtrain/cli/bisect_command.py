@@ -8,7 +8,7 @@ from xtrain.cli.options import backends_of, place_options, read_recipe, recipe_o
 from xtrain.errors import UsageError
 from xtrain.parity import bisect
 from xtrain.parity.bench import require_float32
-from xtrain.session import Options
+from xtrain.training.session import Options
 
 
 @click.command("bisect")

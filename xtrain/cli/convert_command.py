@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from xtrain.cli.options import read_recipe, recipe_options
-from xtrain.convert import convert
 from xtrain.errors import UsageError
+from xtrain.export.weights import convert
 
 
 @click.command("convert")

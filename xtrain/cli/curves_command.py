@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from xtrain.errors import UsageError, XtrainError
-from xtrain.observers.curves import draw
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
+from xtrain.training.observers.curves import draw
 
 
 @click.command("curves")

@@ -15,8 +15,8 @@ from xtrain.data.base import statistics
 from xtrain.data.batches import augmented
 from xtrain.errors import UsageError, suggest
 from xtrain.recipe import Recipe, parse, shipped
-from xtrain.session import splits
 from xtrain.spec import Draws, Split
+from xtrain.training.session import splits
 
 _SAMPLES = 10  # columns of the picture
 _EPOCHS = 3  # rows after augmentation

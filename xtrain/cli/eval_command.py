@@ -5,11 +5,11 @@ from typing import get_args
 
 import click
 
-from xtrain import session
 from xtrain.cli.options import device_options
-from xtrain.rundir import locate
-from xtrain.session import Options
+from xtrain.runs.run import locate
 from xtrain.spec import Precision
+from xtrain.training import session
+from xtrain.training.session import Options
 
 
 @click.command("eval")

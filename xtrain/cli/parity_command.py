@@ -20,7 +20,7 @@ from xtrain.parity.certificate import Certificate, differences
 from xtrain.parity.compare import worst
 from xtrain.parity.outcome import MARGIN
 from xtrain.parity.trace import LEVELS, Ask
-from xtrain.session import Options
+from xtrain.training.session import Options
 
 _SHARE = click.FloatRange(0, 1, min_open=True)
 

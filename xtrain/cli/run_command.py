@@ -7,13 +7,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from xtrain import session
 from xtrain.cli.options import device_options, overrides, recipe_options
 from xtrain.errors import UsageError
-from xtrain.observers.progress import progress
 from xtrain.recipe import Recipe, load_recipe
-from xtrain.rundir import Run, locate
-from xtrain.session import Options, Outcome
+from xtrain.runs.run import Run, locate
+from xtrain.training import session
+from xtrain.training.observers.progress import progress
+from xtrain.training.session import Options, Outcome
 
 
 @click.command("run")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xtrain.noise import distance, least
+from xtrain.conformance.noise import distance, least
 from xtrain.spec import State
 
 # Rounding errors of the floor's few draws and of a backend's one are of one distribution. Over the suite's

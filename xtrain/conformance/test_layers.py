@@ -6,9 +6,9 @@ import pytest
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, LAYERS, Case, conv, split, step_input
 from xtrain.conformance.compare import against_noise
+from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build
 from xtrain.data.batches import per_channel
-from xtrain.noise import nudged
 from xtrain.protocols import Backend
 from xtrain.spec import Flatten, Linear, MaxPool2d, ModelSpec, ReLU, Split, State
 

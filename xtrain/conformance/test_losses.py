@@ -6,8 +6,8 @@ import pytest
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, LOSSES, MLP, split, step_input
 from xtrain.conformance.compare import against_noise
+from xtrain.conformance.noise import EPSILON, nudged
 from xtrain.conformance.parts import batch, build
-from xtrain.noise import EPSILON, nudged
 from xtrain.protocols import Backend
 from xtrain.spec import SGD, Flatten, Linear, LogSoftmax, LossSpec, ModelSpec, State
 

@@ -6,8 +6,8 @@ import pytest
 from xtrain import plan
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import against_noise, assert_same
+from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build, float32
-from xtrain.noise import nudged
 from xtrain.protocols import Backend
 from xtrain.spec import OptimizerSpec, State, StepInput
 

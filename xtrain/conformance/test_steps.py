@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import MULTIPLE, against_noise, assert_same
+from xtrain.conformance.noise import EPSILON, nudged
 from xtrain.conformance.parts import batch, build, mean_losses
-from xtrain.noise import EPSILON, nudged
 from xtrain.protocols import Backend
 from xtrain.spec import Adam, Flatten, Linear, ModelSpec, Split, State
 

@@ -16,7 +16,7 @@ from xtrain.models.vgg import VGG
 from xtrain.models.wide_resnet import WideResNet
 from xtrain.spec import Layer, ModelSpec, Shape
 from xtrain.spec.tensors import ShapeError, format_shape
-from xtrain.validation import tags, validated
+from xtrain.spec.validation import tags, validated
 
 _Model = MLP | LeNet | SimpleCNN | VGG | ResNet | WideResNet | SVHNResNet | SVHNVGG | RowsLSTM | Custom
 AnyModel = Annotated[_Model, Field(discriminator="name")]

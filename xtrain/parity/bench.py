@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from xtrain import data, session
+from xtrain import data
+from xtrain.conformance.noise import nudged
 from xtrain.errors import UsageError
-from xtrain.noise import nudged
 from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
 from xtrain.recipe import Recipe
-from xtrain.schedules import Clock
+from xtrain.recipe.schedules import Clock
 from xtrain.spec import Draws, Split, State, StepInput
+from xtrain.training import session
 
 JUMPS = 16
 """Gradients jump where a ReLU or a pool decides the other way. Whether one does between two backends is

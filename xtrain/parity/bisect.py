@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from xtrain import data, plugins, session
-from xtrain.apart import apart
-from xtrain.noise import distance
+from xtrain import data, plugins
+from xtrain.conformance.noise import distance
 from xtrain.parity.bench import Bench
 from xtrain.parity.causes import CAUSES, Cause, Situation
 from xtrain.parity.compare import Row, judged
@@ -18,8 +17,10 @@ from xtrain.parity.trace import UNITS
 from xtrain.parity.walk import PHASES, follow, lead, part
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
-from xtrain.session import Options
 from xtrain.spec import State
+from xtrain.system.isolated import apart
+from xtrain.training import session
+from xtrain.training.session import Options
 
 REFERENCE = "numpy"
 """The backend that predicts what a cause would give."""

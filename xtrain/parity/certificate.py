@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from xtrain.errors import UsageError
-from xtrain.files import write_atomically
 from xtrain.parity.compare import Row
 from xtrain.parity.trace import DAMAGE, Trace, check_facts
+from xtrain.system.files import write_atomically
 
 _FORMAT = 1
 

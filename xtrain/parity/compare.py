@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from xtrain.conformance.noise import EPSILON, TINY, distance, least
 from xtrain.errors import UsageError
-from xtrain.noise import EPSILON, TINY, distance, least
 from xtrain.parity import outcome
 from xtrain.parity.trace import LEVELS, UNITS, Trace
 from xtrain.recipe import Recipe

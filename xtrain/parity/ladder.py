@@ -4,14 +4,14 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xtrain.apart import apart
 from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import compare
 from xtrain.parity.outcome import MARGIN
 from xtrain.parity.record import record
 from xtrain.parity.trace import Ask, Trace, load
 from xtrain.recipe import Recipe, parse
-from xtrain.session import Options
+from xtrain.system.isolated import apart
+from xtrain.training.session import Options
 
 Say = Callable[[str], None]
 

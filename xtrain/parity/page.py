@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from xtrain.files import write_atomically
-from xtrain.noise import EPSILON
+from xtrain.conformance.noise import EPSILON
 from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import TRAJECTORY, Row, envelope, relative, worst
 from xtrain.parity.trace import UNITS
+from xtrain.system.files import write_atomically
 
 _HEADERS = ("level", "backends", "figure", "difference", "noise", "allowed", "")
 

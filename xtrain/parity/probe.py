@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain import plan
-from xtrain.noise import nudged
+from xtrain.conformance.noise import nudged
 from xtrain.parity.trace import UNITS
 from xtrain.spec import ModelSpec, Shape, State
 

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from xtrain import data, session
-from xtrain.checkpoint import Checkpoint
-from xtrain.observers import EpochRecord, Observer, TrainRecord
+from xtrain import data
 from xtrain.parity import probe
 from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
-from xtrain.progress import Progress
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
-from xtrain.session import Options
+from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.progress import Progress
 from xtrain.spec import State
-from xtrain.trainer import Store, Trainer, in_groups
+from xtrain.training import session
+from xtrain.training.observers import EpochRecord, Observer, TrainRecord
+from xtrain.training.session import Options
+from xtrain.training.trainer import Store, Trainer, in_groups
 
 
 def record(recipe: Recipe, options: Options, ask: Ask, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """The `[loop]` section."""
 
+from xtrain.recipe.watch import Metric
 from xtrain.spec import Precision
 from xtrain.spec.base import Count, Interval, epochs_of, frozen
-from xtrain.watch import Metric
 
 
 @frozen

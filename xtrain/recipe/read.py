@@ -11,10 +11,10 @@ from xtrain import models
 from xtrain.errors import RecipeError, UsageError, suggest
 from xtrain.recipe.checks import check
 from xtrain.recipe.recipe import Recipe
+from xtrain.recipe.schedules import Schedule
 from xtrain.recipe.training_checks import check_training
-from xtrain.schedules import Schedule
 from xtrain.spec import LossSpec, OptimizerSpec
-from xtrain.validation import tags, validated
+from xtrain.spec.validation import tags, validated
 
 # A choice with a name has keys of its own: choosing another drops those it does not have.
 _NAMED = ("model", "loss", "optimizer", "schedule")

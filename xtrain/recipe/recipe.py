@@ -10,11 +10,11 @@ from pydantic import Field
 from xtrain import data, models, plan
 from xtrain.recipe.data import AbsolutePath, Data, Normalize
 from xtrain.recipe.loop import Loop
-from xtrain.schedules import Clock, Constant, Plateau, Schedule
+from xtrain.recipe.schedules import Clock, Constant, Plateau, Schedule
+from xtrain.recipe.stopping import EarlyStopping
+from xtrain.recipe.watch import Metric
 from xtrain.spec import CrossEntropy, Draws, LossSpec, ModelSpec, OptimizerSpec, StepInput
 from xtrain.spec.base import frozen
-from xtrain.stopping import EarlyStopping
-from xtrain.watch import Metric
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from xtrain.errors import RecipeError
 from xtrain.recipe.recipe import Recipe
-from xtrain.schedules import OneCycle, Plateau
+from xtrain.recipe.schedules import OneCycle, Plateau
 from xtrain.spec import NLL, SGD, Adagrad, LogSoftmax, RMSprop
 
 

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain import data, session
+from xtrain import data
 from xtrain.parity import probe
 from xtrain.parity.bench import Bench
 from xtrain.parity.walk import part
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
 from xtrain.spec import Draws, Layer, LossSpec, ModelSpec, Node, OptimizerSpec, State, StepInput
+from xtrain.training import session
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from xtrain.recipe.watch import Metric, Mode, Watch, mode_of
 from xtrain.spec.base import (
     Count,
     Counts,
@@ -21,7 +22,6 @@ from xtrain.spec.base import (
     epochs_of,
     frozen,
 )
-from xtrain.watch import Metric, Mode, Watch, mode_of
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xtrain.observers import Observer
-from xtrain.rundir import Run
+from xtrain.runs.run import Run
+from xtrain.training.observers import Observer
 
 
 class Curves(Observer):

@@ -1,7 +1,7 @@
 """When to stop before the last epoch."""
 
+from xtrain.recipe.watch import Metric, Mode, Watch, mode_of
 from xtrain.spec.base import Count, NonNegative, frozen
-from xtrain.watch import Metric, Mode, Watch, mode_of
 
 
 @frozen

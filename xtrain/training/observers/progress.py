@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from xtrain.observers import EpochRecord, Observer, Start, TrainRecord
+from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
 
 
 def progress(console: Console) -> Observer:

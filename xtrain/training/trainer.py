@@ -10,15 +10,15 @@ from typing import TypeVar
 import numpy as np
 
 from xtrain import plan
-from xtrain.checkpoint import Checkpoint, averaged
 from xtrain.errors import NonFiniteError
-from xtrain.observers import EpochRecord, Observer, TrainRecord
-from xtrain.progress import Progress, Sums
 from xtrain.protocols import Batch, Dataset, Handle, Loop, Model, Optimizer
 from xtrain.recipe import Recipe
-from xtrain.schedules import Clock, Plateau
+from xtrain.recipe.schedules import Clock, Plateau
+from xtrain.recipe.watch import mode_of
+from xtrain.runs.checkpoint import Checkpoint, averaged
+from xtrain.runs.progress import Progress, Sums
 from xtrain.spec import Metrics, State
-from xtrain.watch import mode_of
+from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 _REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
 

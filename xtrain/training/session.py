@@ -14,22 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from xtrain import checkpoint as checkpoints
 from xtrain import data, plan, plugins
-from xtrain.checkpoint import Checkpoint
 from xtrain.data.batches import per_channel
 from xtrain.errors import XtrainError
-from xtrain.interrupt import Interrupt, listening
-from xtrain.machine import tune_memory, usable_cores
-from xtrain.observers import Observer, Start
-from xtrain.observers.curves import Curves
-from xtrain.observers.metrics import MetricsFile
-from xtrain.progress import Progress, Sums
 from xtrain.protocols import Backend
 from xtrain.recipe import Recipe
-from xtrain.rundir import Run, locate
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.progress import Progress, Sums
+from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
-from xtrain.trainer import Parts, Store, Trainer, evaluate
+from xtrain.system.interrupt import Interrupt, listening
+from xtrain.system.machine import tune_memory, usable_cores
+from xtrain.training.observers import Observer, Start
+from xtrain.training.observers.curves import Curves
+from xtrain.training.observers.metrics import MetricsFile
+from xtrain.training.trainer import Parts, Store, Trainer, evaluate
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,18 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from xtrain import checkpoint as checkpoints
-from xtrain import plugins, session
-from xtrain.apart import apart
+from xtrain import plugins
 from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
-from xtrain.files import sync, sync_folder
-from xtrain.onnx_export import Onnx
+from xtrain.export.onnx import Onnx
 from xtrain.protocols import Files
 from xtrain.recipe import Recipe
-from xtrain.rundir import locate
-from xtrain.session import Options
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.run import locate
 from xtrain.spec import ModelSpec, OptimizerSpec, Shape, State
+from xtrain.system.files import sync, sync_folder
+from xtrain.system.isolated import apart
+from xtrain.training import session
+from xtrain.training.session import Options
 
 _SHOWN = 3
 """Differences that an error names before it only counts them."""

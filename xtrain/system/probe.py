@@ -1,4 +1,4 @@
-"""`python -m xtrain.probe NAME`: one backend's probe as JSON, in a process of its own."""
+"""`python -m xtrain.system.probe NAME`: one backend's probe as JSON, in a process of its own."""
 
 import json
 import os

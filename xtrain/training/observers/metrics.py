@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from xtrain.observers import EpochRecord, Observer, TrainRecord
+from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 
 class MetricsFile(Observer):

@@ -1,0 +1,1 @@
+"""What everything stands on: files, isolated processes, the machine, interrupts."""

@@ -1,0 +1,1 @@
+"""Training: assembling the parts, the loop, sessions, observers."""
