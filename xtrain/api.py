@@ -1,24 +1,24 @@
 """The Python API: what the command line does, in a call."""
 
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
 
 from xtrain import plugins
-from xtrain.errors import UsageError, XtrainError
-from xtrain.recipe import Recipe, load_recipe, parse
+from xtrain.errors import UsageError
+from xtrain.recipe import Job, Recipe, find, load_recipe, parse
 from xtrain.runs.run import Run, locate
 from xtrain.spec import Precision
+from xtrain.system.isolated import isolated
 from xtrain.training import session
+from xtrain.training.assembly import Options, chosen
 from xtrain.training.observers.progress import progress
-from xtrain.training.session import Options
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def run(
@@ -53,16 +53,14 @@ def run(
     if (recipe is None) == (resume is None):
         raise UsageError("give a recipe to train, or resume=")
     place, name = locate(resume) if resume is not None else (None, "last")
-    chosen = _recipe(recipe, place, overrides or {})
-    observers = [] if quiet else [progress(Console())]
-    asked = Options(backend or "", device, threads, Path(data_dir) if data_dir else None, observers)
-    options, _ = session.chosen(asked, place)
-    target = Path(out) if out else None
-    if _occupied(options, chosen):
-        return _in_a_process(chosen, options, target, place, name)
+    job = _job(recipe, place, overrides or {})
+    asked = Options(backend or "", device, threads, Path(data_dir) if data_dir else None)
+    options, _ = chosen(asked, place)
+    call = isolated if _occupied(options, job) else _here
     if place:
-        return session.resume(place, name, options, chosen).run
-    return session.train(chosen, options, target).run
+        call(_resume, place, name, options, job, quiet)
+        return place
+    return call(_train, job, options, Path(out) if out else None, quiet)
 
 
 def evaluate(
@@ -82,8 +80,8 @@ def evaluate(
     """
     place = run if isinstance(run, Run) else Run(run)
     asked = Options(backend or "", device, threads, Path(data_dir) if data_dir else None)
-    options, _ = session.chosen(asked, place)
-    if _occupied(options, place.recipe):
+    options, _ = chosen(asked, place)
+    if _occupied(options, place.job):
         raise UsageError(
             f"this process has loaded another framework than {options.backend}'s, or other settings",
             remedy=f"in a process of its own: xtrain eval {place.path} --backend {options.backend}",
@@ -92,49 +90,34 @@ def evaluate(
     return {"loss": sums.loss, "accuracy": sums.accuracy}
 
 
-def _recipe(recipe: Recipe | str | Path | None, place: Run | None, overrides: Mapping[str, Any]) -> Recipe:
+def _job(recipe: Recipe | str | Path | None, place: Run | None, overrides: Mapping[str, Any]) -> Job:
     if place:
-        return place.recipe_with(overrides)
+        return place.recipe_with(overrides).bind(where=place.path)
     if isinstance(recipe, Recipe):
-        return parse(recipe.to_dict(), "recipe", overrides)
+        return parse(recipe.to_dict(), "recipe", overrides).bind(where="recipe")
     assert recipe is not None
-    return load_recipe(recipe, overrides)
+    return load_recipe(recipe, overrides).bind(where=find(recipe))
 
 
-def _occupied(options: Options, recipe: Recipe) -> bool:
+def _occupied(options: Options, job: Job) -> bool:
     """True where this process can't become the backend's any more."""
     backend = plugins.load(options.backend, options.device, options.threads)
-    return plugins.occupied(backend, backend.environment(recipe.model_spec, options.threads))
+    return plugins.occupied(backend, backend.environment(job.model, options.threads))
 
 
-def _in_a_process(recipe: Recipe, options: Options, out: Path | None, place: Run | None, name: str) -> Run:
-    """The same through the command line, in a fresh interpreter."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--backend", options.backend, "--device", options.device]
-        arguments += ["--threads", str(options.threads)] if options.threads else []
-        arguments += ["--data-dir", str(options.data_dir)] if options.data_dir else []
-        if place:
-            target = place.checkpoint(name) if name != "last" else place.path
-            arguments += ["--resume", str(target)]
-            for key, value in asdict(recipe.loop).items():
-                arguments += ["--set", f"loop.{key}={json.dumps(value)}"] if value is not None else []
-        else:
-            path = Path(folder) / f"{recipe.name}.toml"
-            path.write_text(recipe.to_toml(), encoding="utf-8")
-            out = out or session.new_path(recipe.name, options.backend)
-            arguments += [str(path), "--out", str(out)]
-        done = subprocess.run(
-            [sys.executable, "-m", "xtrain", "run", *arguments],
-            stdout=None if options.observers else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    if done.returncode:
-        # Frameworks may have said something before.
-        lines = f"\n{done.stderr.strip()}".rpartition("\nerror: ")[2].strip()
-        kind = UsageError if done.returncode == UsageError.exit_code else XtrainError
-        raise kind(lines or f"the training process ended with code {done.returncode}")
-    return place or Run(out or "")
+def _train(job: Job, options: Options, out: Path | None, quiet: bool) -> Run:
+    return session.train(job, _observed(options, quiet), out).run
+
+
+def _resume(run: Run, name: str, options: Options, job: Job, quiet: bool) -> Run:
+    return session.resume(run, name, _observed(options, quiet), job).run
+
+
+def _observed(options: Options, quiet: bool) -> Options:
+    """With progress on the screen of the process that trains."""
+    return options if quiet else replace(options, observers=[progress(Console())])
+
+
+def _here(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The call in this process, as `isolated` makes it in another."""
+    return function(*args, **kwargs)

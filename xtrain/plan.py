@@ -6,6 +6,8 @@ unlike that of `Generator` methods.
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +88,16 @@ def held_out_count(samples: int, fraction: float) -> int:
 def batches_per_epoch(samples: int, batch_size: int, drop_last: bool) -> int:
     """How many training batches an epoch has."""
     return samples // batch_size if drop_last else -(-samples // batch_size)
+
+
+def weight(labels: NDArray[np.int64], class_weights: Sequence[float] | None) -> float:
+    """Total weight of samples [B] in a mean loss: their count, or the sum of their labels' class weights."""
+    return float(len(labels) if class_weights is None else np.array(class_weights)[labels].sum())
+
+
+def first_rows(sizes: Iterable[int]) -> tuple[int, ...]:
+    """For batches of these sizes, the place of each one's first row in the whole step."""
+    return tuple(accumulate(sizes, initial=0))[:-1]
 
 
 def dropout_keys(seed: int, step: int, model: ModelSpec) -> tuple[int, ...]:

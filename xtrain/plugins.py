@@ -18,7 +18,7 @@ import pluggy
 
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
-from xtrain.spec import Precision
+from xtrain.spec import Precision, Probe
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"auto|cpu|(gpu|ascend)(:\d+)?")
@@ -129,6 +129,13 @@ def default() -> tuple[str, str]:
 def installed(backend: Backend) -> bool:
     """True where the backend's framework can be found; it is not imported."""
     return not backend.framework or importlib.util.find_spec(backend.framework) is not None
+
+
+def probe(name: str) -> Probe:
+    """What a backend finds on this machine; loads its framework, so it belongs into a process of its own."""
+    backend = load(name)
+    os.environ.update(backend.environment(None, None))
+    return backend.probe()
 
 
 def require(backend: Backend) -> None:

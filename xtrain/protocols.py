@@ -77,16 +77,23 @@ class Loop(Protocol):
     """Compiled train and eval steps over the other three."""
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """One update from the mean loss over all samples of all batches."""
+        """One update: for each batch backward from `step.share` times its summed loss, then the optimizer.
+
+        Rows of a batch are counted from its `step.first_rows`. `ValueError` where a model with dropout is
+        given no keys, as for `gradients` and `Model.trace`.
+        """
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode; nothing of the model changes."""
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
-        """The figures of each step: the only wait for the device."""
+        """Summed loss and correct predictions of each step: the only wait for the device."""
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
-        """Gradient of the mean loss by each parameter, which stay as they are; batch statistics move."""
+        """Gradient of `step.share` times the summed loss by each parameter, which stay as they are.
+
+        Batch statistics move.
+        """
 
 
 class Backend(Protocol):

@@ -72,7 +72,7 @@ def flatten(node: Node, layer: spec.Flatten) -> nn.Cell:
 
 def dropout(node: Node, layer: spec.Dropout) -> nn.Cell:
     """Dropout whose mask comes from the plan."""
-    return Dropout(layer.p, math.prod(node.input_shape))
+    return Dropout(layer.p, math.prod(node.input_shape), node.dropout)
 
 
 def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Cell:
@@ -122,8 +122,6 @@ class Chain(nn.Cell):
         self._chain = attach_all(self, model.nodes, prefix="")
         self._unstack = P.Unstack(0, 1 + len(model.dropouts))
         cells = dict(self.cells_and_names())
-        for place, path in enumerate(model.dropouts):
-            cells[path].place = place
         for node in model.walk():
             for name, parameter in cells[node.path].parameters_dict(recurse=False).items():
                 parameter.name = f"{node.path}.{_CANONICAL.get(name, name)}"
@@ -190,11 +188,9 @@ class BatchNorm2d(nn.BatchNorm2d):
 class Dropout(nn.Cell):
     """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
 
-    place: int  # among the model's dropout layers, set by the chain
-
-    def __init__(self, p: float, size: int) -> None:
+    def __init__(self, p: float, size: int, index: int) -> None:
         super().__init__()
-        self.p, self._size = p, size
+        self.p, self._size, self._index = p, size, index  # among the model's dropout layers
         self._row, self._threshold, self._scale = _word(size), _word(threshold(p)), 1 / (1 - p)
         self._range, self._cast, self._reshape = P.Range(), P.Cast(), P.Reshape()
         self._at_least = P.GreaterEqual()
@@ -205,7 +201,7 @@ class Dropout(nn.Cell):
             return x
         first = _times(noise[0], self._row)
         elements = self._cast(self._range(0, x.shape[0] * self._size, 1), ms.uint32)
-        hashed = mix(_xor(mix(_plus(elements, first)), noise[1 + self.place]))
+        hashed = mix(_xor(mix(_plus(elements, first)), noise[1 + self._index]))
         kept = self._reshape(self._at_least(_right(hashed, _TOP), self._threshold), x.shape)
         return x * (self._cast(kept, x.dtype) * self._scale)
 
@@ -231,9 +227,9 @@ _MULTIPLIER0, _MULTIPLIER1 = map(_word, MULTIPLIERS)
 _TOP = _word(8)  # a threshold has 24 bits
 
 
-def noise_tensor(keys: Sequence[int], first_row: int) -> Tensor:
-    """uint32 [1 + dropouts]: the place of the first row in the whole batch, then a key for each layer."""
-    return Tensor(np.array([first_row, *keys], dtype=np.uint32))
+def noise_tensor(noise: Sequence[int]) -> Tensor:
+    """`ModelSpec.noise` as uint32 [1 + dropouts]."""
+    return Tensor(np.array(noise, dtype=np.uint32))
 
 
 def attach_all(parent: nn.Cell, nodes: Sequence[Node], prefix: str) -> tuple[tuple[nn.Cell, bool], ...]:

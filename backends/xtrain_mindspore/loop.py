@@ -13,8 +13,8 @@ from xtrain_mindspore.dataset import Batch
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.optimizer import MindSporeOptimizer
 
-Handle = list[tuple[Tensor, Tensor, int, float]]
-"""Of each batch: sum of losses, correct predictions, both on the device; samples, sum of their weights."""
+Handle = list[tuple[Tensor, Tensor]]
+"""Of each batch: sum of losses and correct predictions, still on the device."""
 
 
 class MindSporeLoop:
@@ -22,11 +22,9 @@ class MindSporeLoop:
 
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._evaluate, self._mean = Forward(model.native, losses.lower(loss)), loss.reduction == "mean"
+        self._evaluate = Forward(model.native, losses.lower(loss))
         self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
         self._train = Train(self._backward, optimizer.native)
-        by_class = loss.class_weights
-        self._by_class = None if by_class is None else np.array(by_class)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
@@ -34,26 +32,22 @@ class MindSporeLoop:
         if len(batches) > 1:
             return self._accumulate(batches, step)
         images, labels = batches[0]
-        weight = self._weight(labels)
         noise, rates = self._model.noise(step), self._optimizer.advance(step)
-        loss, correct = self._train(images, labels, self._share(weight), noise, rates)
-        return [(loss, correct, len(labels), weight)]
+        return [self._train(images, labels, _upstream(step.share), noise, rates)]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
         images, labels = batch
         self._model.mode(training=False)
         _, loss, correct = self._evaluate(images, labels)
-        return [(loss, correct, len(labels), self._weight(labels))]
+        return [(loss, correct)]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
         return [
             Metrics(
-                sum(float(loss.asnumpy()) for loss, *_ in handle),
-                sum(int(correct.asnumpy()) for _, correct, *_ in handle),
-                sum(count for _, _, count, _ in handle),
-                sum(weight for *_, weight in handle),
+                sum(float(loss.asnumpy()) for loss, _ in handle),
+                sum(int(correct.asnumpy()) for _, correct in handle),
             )
             for handle in handles
         ]
@@ -62,8 +56,7 @@ class MindSporeLoop:
         """Gradient of the batch's loss by each parameter."""
         self._model.mode(training=True)
         images, labels = batch
-        share = self._share(self._weight(labels))
-        _, _, gradients = self._backward(images, labels, share, self._model.noise(step))
+        _, _, gradients = self._backward(images, labels, _upstream(step.share), self._model.noise(step))
         return {
             name: gradient.asnumpy().copy()
             for name, gradient in zip(self._model.spec.trainable, gradients, strict=True)
@@ -71,28 +64,21 @@ class MindSporeLoop:
 
     def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """Two graphs instead of one: a gradient for each batch, then the update from their sum."""
-        weights = [self._weight(labels) for _, labels in batches]
-        share = self._share(sum(weights))
+        share = _upstream(step.share)
         handle: Handle = []
         sums: list[Tensor] = []
-        first_row = 0
-        for (images, labels), weight in zip(batches, weights, strict=True):
-            noise = self._model.noise(step, first_row)
+        for index, (images, labels) in enumerate(batches):
+            noise = self._model.noise(step, index)
             loss, correct, gradients = self._backward(images, labels, share, noise)
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
-            handle.append((loss, correct, len(labels), weight))
-            first_row += len(labels)
+            handle.append((loss, correct))
         self._optimizer.apply(sums, step)
         return handle
 
-    def _weight(self, labels: Tensor) -> float:
-        """Sum of the samples' weights: what the mean divides by. Labels lie in NumPy's memory."""
-        return float(len(labels) if self._by_class is None else self._by_class[labels.asnumpy()].sum())
 
-    def _share(self, weight: float) -> Tensor:
-        """Of one sample in the loss: a tensor, where a number would compile the graph anew."""
-        mean = 1 / weight if weight else np.nan  # where no sample weighs anything there is no mean
-        return Tensor(np.array(mean if self._mean else 1.0, dtype=np.float32))
+def _upstream(share: float) -> Tensor:
+    """Upstream gradient of a summed loss: a tensor, where a number would compile the graph anew."""
+    return Tensor(np.array(share, dtype=np.float32))
 
 
 class Forward(nn.Cell):

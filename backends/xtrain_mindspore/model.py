@@ -67,6 +67,6 @@ class MindSporeModel:
         if self.native.training != training:
             self.native.set_train(training)
 
-    def noise(self, step: StepInput, first_row: int = 0) -> Tensor:
-        """What this step's dropout masks come from."""
-        return noise_tensor(step.dropout_keys, first_row)
+    def noise(self, step: StepInput, batch: int = 0) -> Tensor:
+        """What the dropout masks of a batch of the step come from."""
+        return noise_tensor(self.spec.noise(step, batch))

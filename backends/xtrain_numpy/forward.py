@@ -5,8 +5,7 @@ output with a function that takes the output's gradient back to the input's, add
 layer's own tensors to a given state.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,12 +16,7 @@ Array = NDArray[Any]
 Backward = Callable[[Array, State], Array]
 
 
-@dataclass(frozen=True)
-class Noise:
-    """What the dropout masks of a training step come from: a key by path, and the place of row 0."""
-
-    keys: Mapping[str, int] = field(default_factory=dict)
-    first_row: int = 0
-
+Noise = tuple[int, ...]
+"""`ModelSpec.noise`: the place of row 0 in the whole step, then a key for each dropout layer."""
 
 Forward = Callable[[State, Array, Noise | None], tuple[Array, Backward]]

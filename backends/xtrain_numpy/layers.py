@@ -183,9 +183,9 @@ def dropout(node: Node, layer: spec.Dropout) -> Forward:
     """x * mask / (1 - p) in training, with the mask of `xtrain.spec.dropout`."""
 
     def forward(tensors: State, x: Array, noise: Noise | None) -> tuple[Array, Backward]:
-        if noise is None or node.path not in noise.keys:
+        if noise is None:
             return x, lambda dy, gradients: dy
-        mask = keep_mask(noise.keys[node.path], layer.p, x.shape, noise.first_row) / (1 - layer.p)
+        mask = keep_mask(noise[1 + node.dropout], layer.p, x.shape, noise[0]) / (1 - layer.p)
         return x * mask, lambda dy, gradients: dy * mask
 
     return forward

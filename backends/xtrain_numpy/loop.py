@@ -22,8 +22,7 @@ class NumpyLoop:
     """Figures are there at once: a handle is the metrics themselves."""
 
     def __init__(self, model: NumpyModel, loss: LossSpec, optimizer: NumpyOptimizer) -> None:
-        self._model, self._optimizer = model, optimizer
-        self._loss, self._mean = _lower(loss), loss.reduction == "mean"
+        self._model, self._optimizer, self._loss = model, optimizer, _lower(loss)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
@@ -37,8 +36,8 @@ class NumpyLoop:
         images, labels = batch
         with np.errstate(**_DIVERGING):
             logits = self._model.predict(images)
-            loss, weight, _ = self._loss(logits, labels)
-        return Metrics(loss, _correct(logits, labels), len(labels), weight)
+            loss, _ = self._loss(logits, labels)
+        return Metrics(loss, _correct(logits, labels))
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
@@ -49,41 +48,31 @@ class NumpyLoop:
         return self._backward([batch], step)[1]
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> tuple[Metrics, State]:
-        loss_sum, correct, count, weight_sum = 0.0, 0, 0, 0.0
-        ways_back = []
-        for images, labels in batches:
-            logits, backward = self._model.forward(images, self._model.noise(step, first_row=count))
-            loss, weight, gradient = self._loss(logits, labels)
-            ways_back.append((backward, gradient))
-            loss_sum, weight_sum = loss_sum + loss, weight_sum + weight
-            correct, count = correct + _correct(logits, labels), count + len(labels)
-        share = _share(weight_sum) if self._mean else 1.0
+        loss_sum, correct = 0.0, 0
         sums: State = {name: np.zeros_like(self._model.tensors[name]) for name in self._model.spec.trainable}
-        for backward, gradient in ways_back:
+        for index, (images, labels) in enumerate(batches):
+            logits, backward = self._model.forward(images, self._model.noise(step, index))
+            loss, gradient = self._loss(logits, labels)
+            loss_sum, correct = loss_sum + loss, correct + _correct(logits, labels)
             gradients: State = {}
-            backward(gradient * share, gradients)
+            backward(gradient * step.share, gradients)
             for name in sums:
                 sums[name] += gradients[name]
-        return Metrics(loss_sum, correct, count, weight_sum), sums
-
-
-def _share(weight: float) -> float:
-    """Of a sample in the mean; where no sample weighs anything there is no mean."""
-    return 1 / weight if weight else np.nan
+        return Metrics(loss_sum, correct), sums
 
 
 def _correct(logits: Array, labels: Array) -> int:
     return int((logits.argmax(axis=1) == labels).sum())
 
 
-LossFunction = Callable[[Array, Array], tuple[float, float, Array]]
-"""Outputs [B, K], labels [B] -> sum of the losses, sum of the weights, gradient of the first."""
+LossFunction = Callable[[Array, Array], tuple[float, Array]]
+"""Outputs [B, K], labels [B] -> sum of the losses, and its gradient."""
 
 
 def cross_entropy(spec: CrossEntropy) -> LossFunction:
     """F.cross_entropy; the gradient of logsumexp(z) - z[c] by the logits is softmax(z) - one-hot of c."""
 
-    def function(logits: Array, labels: Array) -> tuple[float, float, Array]:
+    def function(logits: Array, labels: Array) -> tuple[float, Array]:
         by_class = _class_weights(spec.class_weights, logits)
         targets = np.zeros_like(logits)  # what each class's -log(p) counts
         targets[np.arange(len(labels)), labels] = (1 - spec.label_smoothing) * by_class[labels]
@@ -92,7 +81,7 @@ def cross_entropy(spec: CrossEntropy) -> LossFunction:
         total = np.exp(z).sum(axis=1, keepdims=True)
         loss = (targets * (np.log(total) - z)).sum()
         gradient = targets.sum(axis=1, keepdims=True) * np.exp(z) / total - targets
-        return float(loss), float(by_class[labels].sum()), gradient
+        return float(loss), gradient
 
     return function
 
@@ -100,11 +89,11 @@ def cross_entropy(spec: CrossEntropy) -> LossFunction:
 def nll(spec: NLL) -> LossFunction:
     """F.nll_loss."""
 
-    def function(outputs: Array, labels: Array) -> tuple[float, float, Array]:
+    def function(outputs: Array, labels: Array) -> tuple[float, Array]:
         rows, weights = np.arange(len(labels)), _class_weights(spec.class_weights, outputs)[labels]
         gradient = np.zeros_like(outputs)
         gradient[rows, labels] = -weights
-        return float(-(weights * outputs[rows, labels]).sum()), float(weights.sum()), gradient
+        return float(-(weights * outputs[rows, labels]).sum()), gradient
 
     return function
 
@@ -112,11 +101,11 @@ def nll(spec: NLL) -> LossFunction:
 def mse(spec: MSE) -> LossFunction:
     """F.mse_loss with the one-hot labels."""
 
-    def function(outputs: Array, labels: Array) -> tuple[float, float, Array]:
+    def function(outputs: Array, labels: Array) -> tuple[float, Array]:
         difference = outputs.copy()
         difference[np.arange(len(labels)), labels] -= 1
         share = 1 / outputs.shape[1] if spec.reduction == "mean" else 1.0
-        return float((difference**2).sum() * share), float(len(labels)), 2 * difference * share
+        return float((difference**2).sum() * share), 2 * difference * share
 
     return function
 

@@ -49,6 +49,6 @@ class NumpyModel:
             take=np.copy,
         )
 
-    def noise(self, step: StepInput, first_row: int = 0) -> Noise:
-        """What this step's dropout masks come from."""
-        return Noise(dict(zip(self.spec.dropouts, step.dropout_keys, strict=False)), first_row)
+    def noise(self, step: StepInput, batch: int = 0) -> Noise:
+        """What the dropout masks of a batch of the step come from."""
+        return self.spec.noise(step, batch)

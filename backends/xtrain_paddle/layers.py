@@ -64,7 +64,7 @@ def flatten(node: Node, layer: spec.Flatten) -> nn.Layer:
 
 def dropout(node: Node, layer: spec.Dropout) -> nn.Layer:
     """Dropout whose mask comes from the plan."""
-    return Dropout(layer.p)
+    return Dropout(layer.p, node.dropout)
 
 
 def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Layer:
@@ -109,8 +109,6 @@ class Chain(nn.Layer):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
         self._chain = attach_all(self, model.nodes, prefix="")
-        for place, path in enumerate(model.dropouts):
-            sublayer(self, path).place = place
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` is what dropout masks come from in training."""
@@ -241,11 +239,9 @@ def log_probabilities(logits: Tensor) -> Tensor:
 class Dropout(nn.Layer):
     """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
 
-    place: int  # among the model's dropout layers, set by the chain
-
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, index: int) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.index = p, index  # among the model's dropout layers
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """In evaluation mode, or without noise, the identity."""
@@ -253,7 +249,7 @@ class Dropout(nn.Layer):
             return x
         first_row, *keys = noise
         # NumPy is quicker at it than Paddle's integer kernels on the CPU, and the mask is there in time.
-        kept = keep_mask(keys[self.place], self.p, tuple(x.shape), first_row)
+        kept = keep_mask(keys[self.index], self.p, tuple(x.shape), first_row)
         return x * paddle.to_tensor(kept * np.float32(1 / (1 - self.p)), place=x.place)
 
 

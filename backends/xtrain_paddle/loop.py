@@ -13,8 +13,8 @@ from xtrain_paddle.layers import log_probabilities
 from xtrain_paddle.model import PaddleModel
 from xtrain_paddle.optimizer import PaddleOptimizer
 
-Handle = list[tuple[Tensor, Tensor, Tensor, Tensor | int]]
-"""Of each batch: sum of losses, outputs, labels, sum of the samples' weights; still on the device."""
+Handle = list[tuple[Tensor, Tensor]]
+"""Of each batch: sum of losses and correct predictions, still on the device."""
 
 
 class PaddleLoop:
@@ -22,9 +22,9 @@ class PaddleLoop:
 
     def __init__(self, model: PaddleModel, loss: LossSpec, optimizer: PaddleOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
+        self._loss_sum = _lower(loss)
         by_class = loss.class_weights
-        self._shares: dict[int, Tensor] = {}
+        self._share = (0.0, paddle.to_tensor(0.0, "float32", model.device))
         self._by_class = None if by_class is None else paddle.to_tensor(by_class, "float32", model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -41,23 +41,17 @@ class PaddleLoop:
         with paddle.no_grad():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
-            return [(loss, logits, labels, self._weight(labels))]
+            return [(loss, _correct(logits, labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step, in one transfer."""
         parts = [part for handle in handles for part in handle]
         if not parts:
             return []
-        losses = iter(paddle.stack([loss for loss, *_ in parts]).numpy().tolist())
-        corrects = iter(_correct(parts).numpy().tolist())
-        weights = iter(_read([weight for *_, weight in parts]))
+        losses = iter(paddle.stack([loss for loss, _ in parts]).numpy().tolist())
+        corrects = iter(paddle.stack([correct for _, correct in parts]).numpy().tolist())
         return [
-            Metrics(
-                sum(next(losses) for _ in handle),
-                sum(next(corrects) for _ in handle),
-                sum(labels.shape[0] for _, _, labels, _ in handle),
-                float(sum(next(weights) for _ in handle)),
-            )
+            Metrics(sum(next(losses) for _ in handle), sum(next(corrects) for _ in handle))
             for handle in handles
         ]
 
@@ -74,47 +68,28 @@ class PaddleLoop:
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         self._mode(training=True)
-        weights = [self._weight(labels) for _, labels in batches]
-        total = sum(weights) if self._mean else 1
-        handle, first_row = [], 0
-        for (images, labels), weight in zip(batches, weights, strict=True):
-            logits = self._model.native(images, self._model.noise(step, first_row))
+        share, handle = self._upstream(step.share), []
+        for index, (images, labels) in enumerate(batches):
+            logits = self._model.native(images, self._model.noise(step, index))
             loss = self._loss_sum(logits, labels, self._by_class)
-            paddle.autograd.backward(loss, self._share(total))
-            handle.append((loss.detach(), logits.detach(), labels, weight))
-            first_row += labels.shape[0]
+            paddle.autograd.backward(loss, share)
+            handle.append((loss.detach(), _correct(logits.detach(), labels)))
         return handle
 
-    def _weight(self, labels: Tensor) -> Tensor | int:
-        """Sum of the samples' weights: what the mean divides by."""
-        return labels.shape[0] if self._by_class is None else self._by_class[labels].sum()
-
-    def _share(self, total: Tensor | int) -> Tensor:
-        """Of one sample in the loss, as the gradient of the sum of the losses."""
-        if isinstance(total, Tensor):
-            return 1 / total
-        if total not in self._shares:
-            self._shares[total] = paddle.to_tensor(1 / total, "float32", self._model.device)
-        return self._shares[total]
+    def _upstream(self, share: float) -> Tensor:
+        """Upstream gradient of a summed loss, on the device; made anew where it has changed."""
+        if self._share[0] != share:
+            self._share = share, paddle.to_tensor(share, "float32", self._model.device)
+        return self._share[1]
 
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:
             self._model.native.train() if training else self._model.native.eval()
 
 
-def _correct(parts: Handle) -> Tensor:
-    """Correct predictions of each batch: one comparison for all of a size, which steps need not wait for."""
-    if len({labels.shape[0] for _, _, labels, _ in parts}) > 1:
-        return paddle.concat([_correct([part]) for part in parts])
-    logits = paddle.stack([logits for _, logits, _, _ in parts])
-    labels = paddle.stack([labels for _, _, labels, _ in parts])
-    return (logits.argmax(-1) == labels).sum(-1)
-
-
-def _read(weights: Sequence[Tensor | int]) -> list[float]:
-    """Without class weights they are there already."""
-    held = [weight for weight in weights if isinstance(weight, Tensor)]
-    return [float(weight) for weight in (paddle.stack(held).numpy() if held else weights)]
+def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    correct: Tensor = (outputs.argmax(1) == labels).sum()
+    return correct
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]

@@ -57,9 +57,10 @@ class PaddleModel:
                 take=lambda x: x.numpy(),
             )
 
-    def noise(self, step: StepInput, first_row: int = 0) -> Noise | None:
-        """What this step's dropout masks come from."""
-        return (first_row, *step.dropout_keys) if step.dropout_keys else None
+    def noise(self, step: StepInput, batch: int = 0) -> Noise | None:
+        """What the dropout masks of a batch of the step come from; None where there is no dropout."""
+        noise = self.spec.noise(step, batch)
+        return noise if self.spec.dropouts else None
 
     def to_canonical(self, name: str, value: Tensor) -> NDArray[Any]:
         """A copy in PyTorch's layout of a tensor that has the shape of parameter `name`."""

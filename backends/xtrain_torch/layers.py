@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ def flatten(node: Node, layer: spec.Flatten) -> nn.Module:
 
 def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
     """Dropout whose mask comes from the plan."""
-    return Dropout(layer.p)
+    return Dropout(layer.p, node.dropout)
 
 
 def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Module:
@@ -122,8 +122,6 @@ class Chain(nn.Module):
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
         self._chain = attach_all(self, model.nodes, prefix="")
-        for place, path in enumerate(model.dropouts):
-            cast(Dropout, self.get_submodule(path)).place = place
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
@@ -179,11 +177,9 @@ class Last(nn.Module):
 class Dropout(nn.Module):
     """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
 
-    place: int  # among the model's dropout layers, set by the chain
-
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, index: int) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.index = p, index  # among the model's dropout layers
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """In evaluation mode, or without noise, the identity."""
@@ -191,7 +187,7 @@ class Dropout(nn.Module):
             return x
         first = noise[0] * math.prod(x.shape[1:])
         elements = torch.arange(x.numel(), dtype=torch.int32, device=x.device) + first
-        hashed = mix(mix(elements) ^ noise[1 + self.place])
+        hashed = mix(mix(elements) ^ noise[1 + self.index])
         kept = _shift(hashed, 8) >= threshold(self.p)
         return x * (kept.view(x.shape).to(x.dtype) * (1 / (1 - self.p)))
 
@@ -215,11 +211,9 @@ def _signed(word: int) -> int:
     return word - (1 << 32) if word >= 1 << 31 else word
 
 
-def noise_tensor(keys: Sequence[int], first_row: int, device: str) -> Tensor | None:
-    """int32 [1 + dropouts]: the place of the first row in the whole batch, then a key for each layer."""
-    if not keys:
-        return None
-    return torch.tensor([first_row, *map(_signed, keys)], dtype=torch.int32, device=device)
+def noise_tensor(noise: Sequence[int], device: str) -> Tensor:
+    """`ModelSpec.noise` as int32 [1 + dropouts]."""
+    return torch.tensor([*map(_signed, noise)], dtype=torch.int32, device=device)
 
 
 def autocast(x: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:

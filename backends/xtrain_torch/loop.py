@@ -12,8 +12,8 @@ from xtrain_torch.dataset import Batch
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
-Handle = list[tuple[Tensor, Tensor, Tensor, Tensor | int]]
-"""Of each batch: sum of losses, outputs, labels, sum of the samples' weights; still on the device."""
+Handle = list[tuple[Tensor, Tensor]]
+"""Of each batch: sum of losses and correct predictions, still on the device."""
 
 
 class TorchLoop:
@@ -21,9 +21,9 @@ class TorchLoop:
 
     def __init__(self, model: TorchModel, loss: LossSpec, optimizer: TorchOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum, self._mean = _lower(loss), loss.reduction == "mean"
+        self._loss_sum = _lower(loss)
         by_class = loss.class_weights
-        self._shares: dict[float, Tensor] = {}
+        self._share = (0.0, torch.zeros((), device=model.device))
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -40,23 +40,17 @@ class TorchLoop:
         with torch.inference_mode():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
-            return [(loss, logits, labels, self._weight(labels))]
+            return [(loss, _correct(logits, labels))]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step, in one transfer."""
         parts = [part for handle in handles for part in handle]
         if not parts:
             return []
-        losses = iter(torch.stack([loss for loss, *_ in parts]).tolist())
-        corrects = iter(_correct(parts).tolist())
-        weights = iter(torch.stack([torch.as_tensor(weight) for *_, weight in parts]).tolist())
+        losses = iter(torch.stack([loss for loss, _ in parts]).tolist())
+        corrects = iter(torch.stack([correct for _, correct in parts]).tolist())
         return [
-            Metrics(
-                sum(next(losses) for _ in handle),
-                sum(next(corrects) for _ in handle),
-                sum(len(labels) for _, _, labels, _ in handle),
-                float(sum(next(weights) for _ in handle)),
-            )
+            Metrics(sum(next(losses) for _ in handle), sum(next(corrects) for _ in handle))
             for handle in handles
         ]
 
@@ -73,42 +67,28 @@ class TorchLoop:
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         self._mode(training=True)
-        weights = [self._weight(labels) for _, labels in batches]
-        total = sum(weights) if self._mean else 1
-        handle, first_row = [], 0
-        for (images, labels), weight in zip(batches, weights, strict=True):
-            logits = self._model.native(images, self._model.noise(step, first_row))
+        share, handle = self._upstream(step.share), []
+        for index, (images, labels) in enumerate(batches):
+            logits = self._model.native(images, self._model.noise(step, index))
             loss = self._loss_sum(logits, labels, self._by_class)
-            torch.autograd.backward(loss, self._share(total))
-            handle.append((loss.detach(), logits.detach(), labels, weight))
-            first_row += len(labels)
+            torch.autograd.backward(loss, share)
+            handle.append((loss.detach(), _correct(logits.detach(), labels)))
         return handle
 
-    def _weight(self, labels: Tensor) -> Tensor | int:
-        """Sum of the samples' weights: what the mean divides by."""
-        return len(labels) if self._by_class is None else self._by_class[labels].sum()
-
-    def _share(self, total: Tensor | int) -> Tensor:
-        """Of one sample in the loss, as the gradient of the sum of the losses, scaled for the optimizer."""
-        share = self._optimizer.scale / total
-        if isinstance(share, Tensor):
-            return share
-        if share not in self._shares:
-            self._shares[share] = torch.tensor(share, device=self._model.device)
-        return self._shares[share]
+    def _upstream(self, share: float) -> Tensor:
+        """Upstream gradient of a summed loss, on the device; made anew where it has changed."""
+        scaled = share * self._optimizer.scale
+        if self._share[0] != scaled:
+            self._share = scaled, torch.tensor(scaled, device=self._model.device)
+        return self._share[1]
 
     def _mode(self, training: bool) -> None:
         if self._model.native.training != training:
             self._model.native.train(training)
 
 
-def _correct(parts: Handle) -> Tensor:
-    """Correct predictions of each batch: one comparison for all of a size, which steps need not wait for."""
-    if len({labels.shape for _, _, labels, _ in parts}) > 1:
-        return torch.cat([_correct([part]) for part in parts])
-    logits = torch.stack([logits for _, logits, _, _ in parts])
-    labels = torch.stack([labels for _, _, labels, _ in parts])
-    return (logits.argmax(-1) == labels).sum(-1)
+def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (outputs.argmax(1) == labels).sum()
 
 
 LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]

@@ -73,6 +73,7 @@ class TorchModel:
         with autocast(x, self.native.narrow):
             return run([self.native.get_submodule(node.path)], x, noise)
 
-    def noise(self, step: StepInput, first_row: int = 0) -> Tensor | None:
-        """What this step's dropout masks come from."""
-        return noise_tensor(step.dropout_keys, first_row, self.device)
+    def noise(self, step: StepInput, batch: int = 0) -> Tensor | None:
+        """What the dropout masks of a batch of the step come from; None where there is no dropout."""
+        noise = self.spec.noise(step, batch)
+        return noise_tensor(noise, self.device) if self.spec.dropouts else None

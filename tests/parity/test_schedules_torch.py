@@ -105,7 +105,7 @@ def test_plateau(mode, threshold_mode, cooldown):
     for epoch, loss in enumerate(LOSSES, start=1):
         value = loss if mode == "min" else -loss + 2
         scheduler.step(value)
-        schedule.see(state, {"test_loss": value})
+        schedule.update(state, {"test_loss": value})
         lr = schedule.lr(LR, Clock(epoch + 1, epoch + 1, 1, 100, state.made))
         assert lr == pytest.approx(holder.param_groups[0]["lr"], rel=1e-12)
     assert state.made > 1

@@ -1,5 +1,7 @@
 """The trainer over the fake backend, for tests: small data, parts, and what an observer saw."""
 
+from dataclasses import replace
+
 import numpy as np
 import xtrain_fake
 from recipe_values import small
@@ -9,7 +11,8 @@ from xtrain.data.batches import per_channel
 from xtrain.runs.progress import Progress
 from xtrain.spec import Split
 from xtrain.training.observers import Observer
-from xtrain.training.trainer import Parts, Store, Trainer
+from xtrain.training.assembly import Parts, Source
+from xtrain.training.trainer import Store, Trainer
 
 TRAIN, TEST = 23, 9
 
@@ -37,6 +40,11 @@ def recipe(**overrides):
         "loop__log_every": 4,
     }
     return small(**{**defaults, **overrides})
+
+
+def bound(recipe, train=TRAIN, test=TEST):
+    """Over as many images as `arrays` has."""
+    return recipe.bind(replace(data.info(recipe.data), train=train, test=test))
 
 
 class Recorder(Observer):
@@ -67,25 +75,25 @@ class Training:
     def __init__(self, recipe, checkpoint=None, stop_after=None):
         self.recorder, self.saved = Recorder(), []
         found, backend = arrays(), xtrain_fake.FakeBackend("cpu", None)
-        mean, std = per_channel(recipe.normalize.mean), per_channel(recipe.normalize.std)
+        job = bound(recipe)
+        mean, std = per_channel(job.normalize.mean), per_channel(job.normalize.std)
         train = Split(found.train_images, found.train_labels, mean, std, recipe.data.augment)
         test = Split(found.test_images, found.test_labels, mean, std)
-        self.model = backend.model(recipe.model_spec)
+        self.model = backend.model(job.model)
         self.optimizer = backend.optimizer(recipe.optimizer, self.model)
         progress = Progress()
-        self.model.load(plan.initial_state(recipe.seed, recipe.model_spec))
+        self.model.load(plan.initial_state(recipe.seed, job.model))
         if checkpoint:
             self.model.load(checkpoint.model)
             self.optimizer.load(checkpoint.optimizer)
             progress = Progress.from_dict(checkpoint.progress.to_dict())
         loop = backend.loop(self.model, recipe.loss, self.optimizer)
-        held_out = backend.dataset(test) if recipe.data.validation else None
-        parts = Parts(
-            backend.dataset(train), backend.dataset(test), self.model, self.optimizer, loop, held_out
-        )
+        trained, tested = (Source(backend.dataset(split), split.labels) for split in (train, test))
+        held_out = tested if recipe.data.validation else None
+        parts = Parts(trained, tested, self.model, self.optimizer, loop, held_out)
         stopping = (lambda: self.trainer.progress.step >= stop_after) if stop_after else (lambda: False)
         self.trainer = Trainer(
-            recipe, parts, progress, [self.recorder], Store(self._save, self._best), stopping
+            job, parts, progress, [self.recorder], Store(self._save, self._best), stopping
         )
 
     def run(self):

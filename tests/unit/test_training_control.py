@@ -142,8 +142,8 @@ def test_evaluation_uses_the_averaged_weights_and_training_does_not():
 
 def test_a_watch_counts_from_the_best():
     watch = Watch()
-    seen = [watch.see(value, "max", 0.1) for value in (0.5, 0.55, 0.65, 0.6, 0.75, 0.7)]
+    seen = [watch.update(value, "max", 0.1) for value in (0.5, 0.55, 0.65, 0.6, 0.75, 0.7)]
     assert seen == [True, False, True, False, False, False]
     assert (watch.best, watch.waited) == (0.65, 3)
     falling = Watch()
-    assert [falling.see(value, "min") for value in (3.0, 2.0, 2.0, 4.0)] == [True, True, False, False]
+    assert [falling.update(value, "min") for value in (3.0, 2.0, 2.0, 4.0)] == [True, True, False, False]

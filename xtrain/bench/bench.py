@@ -9,9 +9,9 @@ from typing import Any
 
 from xtrain.bench import native
 from xtrain.bench.trial import Limit, Trial, measure
-from xtrain.recipe import Recipe
-from xtrain.system.isolated import apart
-from xtrain.training.session import Options
+from xtrain.recipe import Job
+from xtrain.system.isolated import isolated
+from xtrain.training.assembly import Options
 
 Say = Callable[[str], None]
 
@@ -65,7 +65,7 @@ def _plain(by_name: dict[str, list[Trial]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def run(
-    recipe: Recipe,
+    job: Job,
     choices: Sequence[Options],
     loops: Sequence[native.Loop],
     limit: Limit,
@@ -78,11 +78,11 @@ def run(
     data_dir: Path | None = choices[0].data_dir
     for repeat in range(1, repeats + 1):
         for options in choices:
-            trial = apart(measure, recipe, options, limit, time.time())
+            trial = isolated(measure, job, options, limit, time.time())
             own[options.backend].append(trial)
             say(f"{repeat}/{repeats}  xtrain {options.backend}: {_short(trial)}")
         for loop in loops:
-            trial = native.measure(loop, recipe, data_dir, limit)
+            trial = native.measure(loop, job.recipe, data_dir, limit)
             by_hand[str(loop)].append(trial)
             say(f"{repeat}/{repeats}  {loop}: {_short(trial)}")
     return Result(own, by_hand)

@@ -18,7 +18,6 @@ TASKS = ("mnist_mlp", "cifar10_lenet", "cifar10_simplecnn")
 STYLES = ("tutorial", "resident")
 """A framework's own Dataset and DataLoader with two workers; or normalised arrays in memory."""
 
-_BATCH_SIZE = 64
 _SUFFIX = "_native.py"
 
 
@@ -75,7 +74,7 @@ def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> 
         raise XtrainError(f"the loop {loop} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
     record = json.loads(done.stdout.splitlines()[-1])
     steps, [seconds] = record["steps"] - WARM_UP, record["seconds_per_step"]
-    return Trial(steps, _BATCH_SIZE, seconds * steps, peak_memory=record.get("peak_memory"))
+    return Trial(steps, recipe.data.batch_size, seconds * steps, peak_memory=record.get("peak_memory"))
 
 
 def _folder() -> Path:

@@ -7,16 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from xtrain import data
 from xtrain.protocols import Batch, Dataset, Handle, Loop
-from xtrain.recipe import Recipe
-from xtrain.recipe.schedules import Clock
+from xtrain.recipe import Job
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import Draws, Metrics, StepInput
-from xtrain.training import session
-from xtrain.training.session import Options
-from xtrain.training.trainer import Parts, Store, Trainer, evaluate
+from xtrain.training import assembly
+from xtrain.training.assembly import Options, Parts, Source
+from xtrain.training.trainer import Store, Trainer, evaluate
 
 WARM_UP = 20
 """Steps before those that are timed; the hand-written loops leave out as many."""
@@ -76,19 +74,20 @@ class Trial:
         return self.seconds / self.steps
 
 
-def measure(recipe: Recipe, options: Options, limit: Limit, started: float) -> Trial:
+def measure(job: Job, options: Options, limit: Limit, started: float) -> Trial:
     """Open the backend in this process and time it.
 
     Args:
-        recipe: what is trained; its data is loaded as for a run.
+        job: what is trained; its data is loaded as for a run.
         options: backend, device, threads.
         limit: how long.
         started: `time.time()` before this process was.
 
     """
-    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
-    arrays = data.load(recipe.data, options.data_dir)
-    bench = _Bench(recipe, session.build(backend, recipe, arrays, session.initial_state(recipe)))
+    recipe = job.recipe
+    backend = assembly.open_backend(options, job.model, recipe.loop.precision)
+    arrays = assembly.load_data(job, options.data_dir)
+    bench = _Bench(job, assembly.build(backend, job, arrays, assembly.initial_state(job)))
     first = bench.train(Limit(steps=1))
     start_up = time.time() - started
     bench.train(Limit(WARM_UP, limit.seconds))
@@ -138,25 +137,25 @@ class Stopwatch:
 class _Bench:
     """The parts of a run, with a stopwatch at their doors."""
 
-    def __init__(self, recipe: Recipe, parts: Parts) -> None:
-        self._recipe, self._parts = recipe, parts
-        self._steps_per_epoch = recipe.steps_per_epoch(len(parts.train))
+    def __init__(self, job: Job, parts: Parts) -> None:
+        self._job, self._parts = job, parts
 
     def train(self, limit: Limit) -> Stopwatch:
         """The trainer itself, from the first batch of the first epoch on; never beyond that epoch."""
-        watch = Stopwatch(replace(limit, steps=min(limit.steps, self._steps_per_epoch)))
-        train, loop = _TimedDataset(self._parts.train, watch), _TimedLoop(self._parts.loop, watch)
+        watch = Stopwatch(replace(limit, steps=min(limit.steps, self._job.steps_per_epoch)))
+        given, loop = self._parts.train, _TimedLoop(self._parts.loop, watch)
+        train = Source(_TimedDataset(given.dataset, watch), given.labels)
         parts = replace(self._parts, train=train, loop=loop)
-        Trainer(self._recipe, parts, Progress(), (), _NOWHERE, watch.over).run()
+        Trainer(self._job, parts, Progress(), (), _NOWHERE, watch.over).run()
         return watch
 
     def dispatch(self, steps: int) -> float:
         """Seconds of so many steps on a few samples."""
-        recipe, loop = self._recipe, self._parts.loop
-        draws = recipe.draws(len(self._parts.train), epoch=1)
-        few = replace(draws, batches=(draws.batches[0][:_FEW],) * recipe.loop.accumulate)
-        batches = list(self._parts.train.batches(few))
-        step = recipe.step_input(Clock(1, 1, self._steps_per_epoch, recipe.loop.epochs))
+        job, loop, train = self._job, self._parts.loop, self._parts.train
+        draws = job.draws(epoch=1)
+        few = replace(draws, batches=(draws.batches[0][:_FEW],) * job.recipe.loop.accumulate)
+        batches = list(train.dataset.batches(few))
+        step = job.step_input(job.clock(1), [train.labels[indices] for indices in few.batches])
         loop.read([loop.train_step(batches, step)])  # a batch size not seen before may compile
         before = time.perf_counter()
         loop.read([loop.train_step(batches, step) for _ in range(_REPEATED)])
@@ -170,9 +169,9 @@ class _Bench:
 
     def evaluate(self) -> float:
         """Images of the test split in a second, the second time over."""
-        test, size = self._parts.test, self._recipe.data.eval_batch_size
-        seconds = [evaluate(self._parts.loop, test, size)[1] for _ in range(2)]
-        return len(test) / seconds[-1]
+        test, loop = self._parts.test, self._parts.loop
+        seconds = [evaluate(self._job, loop, test)[1] for _ in range(2)]
+        return len(test.labels) / seconds[-1]
 
 
 class _TimedDataset:

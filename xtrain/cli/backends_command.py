@@ -1,15 +1,13 @@
 """`xtrain backends`: what is there, each backend asked in a process of its own."""
 
-import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import click
 
 from xtrain import plugins
 from xtrain.cli.tables import show
-from xtrain.errors import BackendError
+from xtrain.errors import BackendError, XtrainError
+from xtrain.system.isolated import isolated
 
 
 @click.command("backends")
@@ -28,16 +26,12 @@ def _row(name: str) -> tuple[str, ...]:
         return name, "broken", "", "", "", error.problem
     if not plugins.installed(backend):
         return name, "not installed", "", "", "", backend.install
-    probed = subprocess.run(
-        [sys.executable, "-m", "xtrain.system.probe", name], capture_output=True, text=True, check=False
-    )
     try:
-        found = json.loads(probed.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        last = (probed.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        return name, "broken", "", "", "", last
-    if found["problem"]:
-        return name, "broken", "", "", "", found["problem"]
-    remarks = "; ".join(f"{key}: {value}" for key, value in found["notes"].items())
-    lists = (", ".join(found[key]) for key in ("devices", "precisions", "modes"))
-    return name, found["version"], *lists, remarks
+        found = isolated(plugins.probe, name)
+    except XtrainError as error:
+        return name, "broken", "", "", "", error.problem
+    if found.problem:
+        return name, "broken", "", "", "", found.problem
+    remarks = "; ".join(f"{key}: {value}" for key, value in found.notes.items())
+    lists = (", ".join(given) for given in (found.devices, found.precisions, found.modes))
+    return name, found.version or "", *lists, remarks

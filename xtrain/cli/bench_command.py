@@ -21,7 +21,7 @@ from xtrain.cli.tables import show
 from xtrain.errors import XtrainError
 from xtrain.system.files import write_atomically
 from xtrain.system.machine import environment
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options
 
 _PARTS = ("input", "dispatch", "compute", "read")
 
@@ -71,19 +71,19 @@ def command(
 
     Trials are interleaved, each in a process of its own. Writes bench.json, with every trial, and bench.png.
     """
-    checked = read_recipe(recipe, settings, seed)
+    job = read_recipe(recipe, settings, seed)
     choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     names = [name.strip() for name in against.split(",") if name.strip()]
-    loops = native.chosen(names, checked, [options.backend for options in choices])
-    folder = out or folder_of_now("bench", checked.name)
+    loops = native.chosen(names, job.recipe, [options.backend for options in choices])
+    folder = out or folder_of_now("bench", job.recipe.name)
     make_folder(folder)
-    result = bench.run(checked, choices, loops, Limit(steps, seconds), repeats, click.echo)
+    result = bench.run(job, choices, loops, Limit(steps, seconds), repeats, click.echo)
     packages = ("xtrain", "numpy", *(loop.script for loop in loops))
-    facts = {"recipe": checked.to_toml(), "threads": threads, "environment": environment(packages)}
+    facts = {"recipe": job.recipe.to_toml(), "threads": threads, "environment": environment(packages)}
     try:
         written = json.dumps(facts | result.to_dict(), indent=1) + "\n"
         write_atomically(folder / "bench.json", written)
-        chart.save(checked.name, result, folder / "bench.png")
+        chart.save(job.recipe.name, result, folder / "bench.png")
     except OSError as error:
         raise XtrainError(f"the result can't be written: {error.strerror}", where=folder) from error
     _show(result)

@@ -8,7 +8,7 @@ from xtrain.cli.options import backends_of, place_options, read_recipe, recipe_o
 from xtrain.errors import UsageError
 from xtrain.parity import bisect
 from xtrain.parity.bench import require_float32
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options
 
 
 @click.command("bisect")
@@ -35,10 +35,10 @@ def command(
     names = backends_of(backends, device)
     if len(names) != 2:
         raise UsageError(f"--backends {backends}: give two, separated by a comma")
-    checked = read_recipe(recipe, settings, seed)
-    require_float32(checked)
+    job = read_recipe(recipe, settings, seed)
+    require_float32(job.recipe)
     first, second = (Options(name, device, threads, data_dir) for name in names)
-    found = bisect.bisect(checked, first, second, _numbers(steps))
+    found = bisect.bisect(job, first, second, _numbers(steps))
     if found is None:
         click.echo(f"{names[0]} and {names[1]} do not part in steps {steps}")
         return 0

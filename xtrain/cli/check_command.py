@@ -16,13 +16,13 @@ def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
     What each key becomes under each backend follows as comments, so the output is itself a recipe.
     Sections data, schedule and loop, and the seed, mean the same under every backend.
     """
-    checked = read_recipe(recipe, settings, seed)
-    click.echo(checked.to_toml())
+    job = read_recipe(recipe, settings, seed)
+    click.echo(job.recipe.to_toml())
     for backend in plugins.loadable():
         note = "" if plugins.installed(backend) else f" (not installed: {backend.install})"
         click.echo(f"# under {backend.name}{note}")
         try:
-            terms = backend.explain(checked.model_spec, checked.loss, checked.optimizer)
+            terms = backend.explain(job.model, job.recipe.loss, job.recipe.optimizer)
         except UnsupportedError as error:
             terms = {"not supported": error.problem}
         width = max(map(len, terms), default=0)

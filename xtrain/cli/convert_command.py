@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from xtrain.cli.options import read_recipe, recipe_options
+from xtrain.cli.options import overrides, recipe_options
 from xtrain.errors import UsageError
 from xtrain.export.weights import convert
+from xtrain.recipe import load_recipe
 
 
 @click.command("convert")
@@ -34,7 +35,7 @@ def command(
     """
     if recipe is None and (settings or seed is not None):
         raise UsageError("--set and --seed change a recipe: give --recipe too")
-    chosen = None if recipe is None else read_recipe(recipe, settings, seed)
+    chosen = None if recipe is None else load_recipe(recipe, overrides(settings, seed))
     made = convert(source, target, chosen, weights_only=weights_only, force=force)
     state = "no optimizer state" if made.step is None else f"optimizer state of step {made.step}"
     rounded = ", rounded from float64 to float32" if made.rounded else ""

@@ -14,9 +14,9 @@ from xtrain.cli.tables import show
 from xtrain.data.base import statistics
 from xtrain.data.batches import augmented
 from xtrain.errors import UsageError, suggest
-from xtrain.recipe import Recipe, parse, shipped
+from xtrain.recipe import Job, parse, shipped
 from xtrain.spec import Draws, Split
-from xtrain.training.session import splits
+from xtrain.training.assembly import load_data, splits
 
 _SAMPLES = 10  # columns of the picture
 _EPOCHS = 3  # rows after augmentation
@@ -34,20 +34,20 @@ def command(
 
     A picture shows training images before augmentation, and as they are in the first epochs.
     """
-    recipe = _recipe(dataset, settings, seed)
-    about = data.info(recipe.data)
-    train, validation, test = splits(recipe, data.load(recipe.data, data_dir))
+    job = _job(dataset, settings, seed)
+    train, validation, test = splits(job, load_data(job, data_dir))
     parts = {"train": train, **({"validation": validation} if validation else {}), "test": test}
-    _show_classes(f"{about.title}, classes", about.class_names, parts)
-    _show_channels(recipe, train)
-    path = out or Path(f"data-{recipe.name}.png")
-    _draw(recipe, train, about.class_names, path)
+    names = job.data.class_names
+    _show_classes(f"{job.data.title}, classes", names, parts)
+    _show_channels(job, train)
+    path = out or Path(f"data-{job.recipe.name}.png")
+    _draw(job, train, names, path)
     click.echo(f"samples: {path}")
     return 0
 
 
-def _recipe(dataset: str, settings: tuple[str, ...], seed: int | None) -> Recipe:
-    """The recipe named, or one about nothing but a published data set."""
+def _job(dataset: str, settings: tuple[str, ...], seed: int | None) -> Job:
+    """That of the recipe named, or of one about nothing but a published data set."""
     known = [*data.names(), *shipped()]
     if dataset not in known and not os.path.exists(dataset):
         raise UsageError("there is no such data set or recipe", where=dataset, remedy=suggest(dataset, known))
@@ -60,7 +60,8 @@ def _recipe(dataset: str, settings: tuple[str, ...], seed: int | None) -> Recipe
         "optimizer": {"name": "sgd", "lr": 0.1},
         "loop": {"epochs": 1},
     }
-    return parse(values, f"data set {dataset}", overrides(settings, seed))
+    where = f"data set {dataset}"
+    return parse(values, where, overrides(settings, seed)).bind(where=where)
 
 
 def _show_classes(title: str, names: tuple[str, ...], parts: dict[str, Split]) -> None:
@@ -78,9 +79,9 @@ def _share(count: int, total: int) -> tuple[str, str]:
     return f"{count:,}", f"{count / total:.1%}"
 
 
-def _show_channels(recipe: Recipe, train: Split) -> None:
+def _show_channels(job: Job, train: Split) -> None:
     mean, std = statistics(train.images)
-    used = recipe.normalize
+    used = job.normalize
     rows = [
         (str(place), *(f"{value:.4f}" for value in row))
         for place, row in enumerate(zip(mean, std, used.mean, used.std, strict=True))
@@ -91,15 +92,15 @@ def _show_channels(recipe: Recipe, train: Split) -> None:
     )
 
 
-def _draw(recipe: Recipe, train: Split, names: tuple[str, ...], path: Path) -> None:
+def _draw(job: Job, train: Split, names: tuple[str, ...], path: Path) -> None:
     """One row of training images as they are, and one for each of the first epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second, and only here
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    chosen = plan.order(recipe.seed, 1, len(train.labels))[:_SAMPLES]
+    chosen = plan.order(job.recipe.seed, 1, len(train.labels))[:_SAMPLES]
     rows = {"as it is": train.images[chosen]}
     for epoch in range(1, _EPOCHS + 1) if train.augment else ():
-        rows[f"epoch {epoch}"] = _augmented(recipe, train, chosen, epoch)
+        rows[f"epoch {epoch}"] = _augmented(job, train, chosen, epoch)
     figure = Figure(figsize=(1.1 * len(chosen) + 0.8, 1.2 * len(rows) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(chosen), squeeze=False)
@@ -119,9 +120,9 @@ def _draw(recipe: Recipe, train: Split, names: tuple[str, ...], path: Path) -> N
         ) from error
 
 
-def _augmented(recipe: Recipe, train: Split, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
+def _augmented(job: Job, train: Split, chosen: NDArray[np.int64], epoch: int) -> NDArray[np.uint8]:
     """Images [chosen, C, H, W] as a run sees them in that epoch."""
-    draws = recipe.draws(len(train.labels), epoch)
+    draws = job.draws(epoch)
     return next(augmented(train, Draws((chosen,), draws.augment)))
 
 

@@ -8,8 +8,9 @@ import click
 from xtrain.cli.options import device_options
 from xtrain.runs.run import locate
 from xtrain.spec import Precision
+from xtrain.system.machine import tune_memory
 from xtrain.training import session
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options, chosen
 
 
 @click.command("eval")
@@ -27,8 +28,9 @@ def command(
     precision: Precision | None,
 ) -> int:
     """Evaluate RUN, by default under the backend that trained it."""
+    tune_memory()
     found, name = locate(run)
-    options, _ = session.chosen(Options(backend or "", device, threads, data_dir), found)
+    options, _ = chosen(Options(backend or "", device, threads, data_dir), found)
     name = checkpoint or name
     sums = session.evaluate_run(found, name, options, precision)
     click.echo(

@@ -1,7 +1,7 @@
 """Options that several commands share, and how their values become a recipe."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ import click
 
 from xtrain import plugins
 from xtrain.errors import UsageError, XtrainError
-from xtrain.recipe import Recipe, load_recipe
+from xtrain.recipe import Job, find, load_recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,9 +50,14 @@ def place_options(command: F) -> F:
     return command
 
 
-def read_recipe(source: str | Path, settings: tuple[str, ...], seed: int | None) -> Recipe:
-    """The recipe with the command line's changes."""
-    return load_recipe(source, overrides(settings, seed))
+def read_job(source: str | Path, changes: Mapping[str, Any]) -> Job:
+    """A recipe with the command line's changes, over its data."""
+    return load_recipe(source, changes).bind(where=find(source))
+
+
+def read_recipe(source: str | Path, settings: tuple[str, ...], seed: int | None) -> Job:
+    """A recipe with the values of `recipe_options`, over its data."""
+    return read_job(source, overrides(settings, seed))
 
 
 def overrides(settings: tuple[str, ...], seed: int | None, **loop: int | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from xtrain.parity.certificate import Certificate, differences
 from xtrain.parity.compare import worst
 from xtrain.parity.outcome import MARGIN
 from xtrain.parity.trace import LEVELS, Ask
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options
 
 _SHARE = click.FloatRange(0, 1, min_open=True)
 
@@ -71,9 +71,9 @@ def command(
         raise UsageError(f"one {'certificate' if mode == 'verify' else 'recipe'}, not {len(subjects)}")
     if mode == "verify":
         return _verify(Path(subjects[0]), out or folder_of_now("parity", "verified"), data_dir)
-    recipe = read_recipe(subjects[0], settings, seed)
-    require_float32(recipe)
-    folder = out or folder_of_now("parity", recipe.name)
+    job = read_recipe(subjects[0], settings, seed)
+    require_float32(job.recipe)
+    folder = out or folder_of_now("parity", job.recipe.name)
     choices = [Options(name, device, threads, data_dir) for name in backends_of(backends, device)]
     if mode != "record" and len(choices) < 2:
         raise UsageError(
@@ -81,7 +81,7 @@ def command(
         )
     ask = Ask(_levels(levels), steps, seeds)
     make_folder(folder)
-    paths = ladder.record_all(recipe, choices, ask, folder / "traces", click.echo)
+    paths = ladder.record_all(job, choices, ask, folder / "traces", click.echo)
     if mode == "record":
         click.echo(f"traces: {' '.join(map(str, paths))}")
         return 0

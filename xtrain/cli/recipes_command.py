@@ -11,8 +11,9 @@ def command() -> int:
     """List the recipes that `xtrain run NAME` knows."""
     rows = []
     for name, path in shipped().items():
-        recipe = load_recipe(path)
-        model = f"{recipe.model.name}, {recipe.model_spec.parameters:,} parameters"
+        job = load_recipe(path).bind(where=path)
+        recipe = job.recipe
+        model = f"{recipe.model.name}, {job.model.parameters:,} parameters"
         rows.append((name, recipe.data.name, model, recipe.optimizer.name, str(recipe.loop.epochs)))
     show("recipes", ("name", "data", "model", "optimizer", "epochs"), rows)
     return 0

@@ -7,13 +7,15 @@ from typing import Any
 import click
 from rich.console import Console
 
-from xtrain.cli.options import device_options, overrides, recipe_options
+from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
-from xtrain.recipe import Recipe, load_recipe
+from xtrain.recipe import Job
 from xtrain.runs.run import Run, locate
+from xtrain.system.machine import tune_memory
 from xtrain.training import session
+from xtrain.training.assembly import Options, chosen
 from xtrain.training.observers.progress import progress
-from xtrain.training.session import Options, Outcome
+from xtrain.training.session import Outcome
 
 
 @click.command("run")
@@ -40,6 +42,7 @@ def command(
     resumed: Path | None,
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
+    tune_memory()
     console = Console(soft_wrap=True)
     if (recipe is None) == (resumed is None):
         raise UsageError(
@@ -53,23 +56,23 @@ def command(
         outcome = _resume(console, resumed, options, changes)
     else:
         assert recipe is not None
-        outcome = _train(console, load_recipe(recipe, changes), options, out)
+        outcome = _train(console, read_job(recipe, changes), options, out)
     return _conclude(console, outcome)
 
 
-def _train(console: Console, recipe: Recipe, options: Options, out: Path | None) -> Outcome:
-    options, why = session.chosen(options)
-    reason = f" ({why})" if why else ""
+def _train(console: Console, job: Job, options: Options, out: Path | None) -> Outcome:
+    options, why = chosen(options)
+    reason, recipe = f" ({why})" if why else "", job.recipe
     console.print(f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}", highlight=False)
-    return session.train(recipe, options, out)
+    return session.train(job, options, out)
 
 
 def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
     run, name = locate(path)
-    recipe = run.recipe_with(changes)
-    options, _ = session.chosen(options, run)
-    console.print(f"{recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
-    return session.resume(run, name, options, recipe)
+    job = run.recipe_with(changes).bind(where=run.path)
+    options, _ = chosen(options, run)
+    console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
+    return session.resume(run, name, options, job)
 
 
 def _conclude(console: Console, outcome: Outcome) -> int:

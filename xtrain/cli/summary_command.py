@@ -20,7 +20,7 @@ def command(recipe: str, batch: int, settings: tuple[str, ...], seed: int | None
     Counted as torchinfo does: activations are the outputs of layers with parameters and their gradients;
     parameters are those that are trained; all in float32, 1 MB = 10^6 bytes. Shapes are of one sample.
     """
-    model = read_recipe(recipe, settings, seed).model_spec
+    model = read_recipe(recipe, settings, seed).model
     rows = [
         (node.path, getattr(node.layer, "op", ""), format_shape(node.output_shape), *_figures(node, batch))
         for node in model.walk()

@@ -1,5 +1,6 @@
 """Models, data and optimizers that the tests are run over: small, odd-shaped, one row for each case."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,7 @@ from xtrain.spec import (
 )
 
 CLASSES = 5
+SAMPLES = 23
 LOSS = CrossEntropy()
 
 
@@ -160,7 +162,7 @@ CONVOLUTIONAL = ModelSpec(
 )
 
 
-def split(model: ModelSpec, samples: int = 23, seed: int = 1) -> Split:
+def split(model: ModelSpec, samples: int = SAMPLES, seed: int = 1) -> Split:
     """Random pixels, from about -2 to 2, a little more in each channel."""
     channels = model.input_shape[0]
     pixels = plan.words(seed, "pixels", samples * int(np.prod(model.input_shape))) % np.uint64(256)
@@ -170,5 +172,9 @@ def split(model: ModelSpec, samples: int = 23, seed: int = 1) -> Split:
     return Split(images, labels.astype(np.int64), mean, std)
 
 
-def step_input(model: ModelSpec, number: int = 1, lr: float = 0.05) -> StepInput:
-    return StepInput(number, lr, plan.dropout_keys(0, number, model))
+def step_input(
+    model: ModelSpec, number: int = 1, lr: float = 0.05, sizes: Sequence[int] = (SAMPLES,)
+) -> StepInput:
+    """A step over batches of these sizes, its loss the mean over all of them."""
+    keys = plan.dropout_keys(0, number, model)
+    return StepInput(number, lr, None, keys, share=1 / sum(sizes), first_rows=plan.first_rows(sizes))

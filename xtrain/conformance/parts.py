@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain import plan
-from xtrain.conformance.cases import LOSS, split, step_input
+from xtrain.conformance.cases import LOSS, SAMPLES, split, step_input
 from xtrain.protocols import Backend, Loop, Model, Optimizer
 from xtrain.spec import SGD, Draws, LossSpec, ModelSpec, OptimizerSpec, Split, State
 
@@ -46,12 +46,16 @@ def mean_losses(
     """Of so many steps over three overlapping batches, and of an evaluation after them if asked for."""
     data = split(model)
     handles = [
-        parts.loop.train_step([batch(backend, data, 9, 7 * (n % 3))], step_input(model, n, 0.01))
+        parts.loop.train_step([batch(backend, data, 9, 7 * (n % 3))], step_input(model, n, 0.01, (9,)))
         for n in range(1, steps + 1)
     ]
+    counts = [9] * steps
     if evaluated:
         handles.append(parts.loop.eval_step(batch(backend, data)))
-    return np.array([figures.loss_sum / figures.count for figures in parts.loop.read(handles)])
+        counts.append(SAMPLES)
+    sums = [figures.loss_sum for figures in parts.loop.read(handles)]
+    means: NDArray[np.float64] = np.array(sums) / np.array(counts)
+    return means
 
 
 def float32(state: State) -> State:

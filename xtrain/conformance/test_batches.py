@@ -130,7 +130,7 @@ def test_dropout_masks(p: float, key: int, backend: Backend) -> None:
     model = ModelSpec("masks", shape[1:], (Dropout(p=p), Flatten(), Linear(out_features=CLASSES)))
     parts = build(backend, model)
     ones = np.ones(shape, dtype=np.float32)
-    output = parts.model.trace(ones, StepInput(1, 0.1, (key,)))["dropout1"]
+    output = parts.model.trace(ones, StepInput(1, 0.1, dropout_keys=(key,)))["dropout1"]
     np.testing.assert_array_equal(output != 0, keep_mask(key, p, shape))
     np.testing.assert_allclose(output[output != 0], 1 / (1 - p), rtol=2e-7)
     np.testing.assert_array_equal(parts.model.trace(ones, None)["dropout1"], ones)

@@ -1,5 +1,7 @@
 """The loop: figures of a step, evaluation that changes nothing, several batches, whole trajectories."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ both_models = pytest.mark.parametrize("model", [MLP, CONVOLUTIONAL], ids=lambda 
 
 @both_models
 def test_figures_of_a_step(model: ModelSpec, backend: Backend, reference: Backend) -> None:
-    data, step = split(model), step_input(model)
+    data, step = split(model), step_input(model, sizes=(7,))
     ours, theirs = (build(under, model).loop for under in (backend, reference))
     handles = [ours.eval_step(batch(backend, data)), ours.train_step([batch(backend, data, 7)], step)]
     expected = [
@@ -25,7 +27,6 @@ def test_figures_of_a_step(model: ModelSpec, backend: Backend, reference: Backen
         theirs.train_step([batch(reference, data, 7)], step),
     ]
     for found, wanted in zip(ours.read(handles), theirs.read(expected), strict=True):
-        assert found.count == wanted.count
         assert found.correct == wanted.correct
         assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=64 * EPSILON)
     assert ours.read([]) == []
@@ -39,7 +40,7 @@ def test_large_logits(backend: Backend, reference: Backend) -> None:
     ours, theirs = (build(under, model, state=state).loop for under in (backend, reference))
     (found,) = ours.read([ours.eval_step(batch(backend, data))])
     (wanted,) = theirs.read([theirs.eval_step(batch(reference, data))])
-    assert wanted.loss_sum / wanted.count > 100
+    assert wanted.loss_sum / len(data.labels) > 100
     assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=64 * EPSILON)
 
     def compute(seed: int) -> State:
@@ -77,15 +78,14 @@ def test_gradients_change_no_parameter(model: ModelSpec, backend: Backend) -> No
 
 def test_several_batches_are_one_update(backend: Backend, reference: Backend) -> None:
     """Uneven ones, with dropout: masks follow the place in the whole, means the number of samples."""
-    data, step = split(MLP), step_input(MLP)
+    data = split(MLP)
 
     def update(under: Backend, parts_of: tuple[int, ...], seed: int = 0) -> State:
         start = plan.initial_state(0, MLP)
         parts = build(under, MLP, state=nudged(start, seed) if seed else start)
         firsts = np.cumsum((0, *parts_of))
         batches = [batch(under, data, n, int(f)) for n, f in zip(parts_of, firsts, strict=False)]
-        (figures,) = parts.loop.read([parts.loop.train_step(batches, step)])
-        assert figures.count == sum(parts_of)
+        parts.loop.train_step(batches, step_input(MLP, sizes=parts_of))
         return parts.model.state()
 
     against_noise(lambda seed: update(reference, (23,), seed), update(backend, (9, 9, 5)))
@@ -155,7 +155,45 @@ def test_labels_and_tail_batches_of_one(backend: Backend, reference: Backend) ->
     data = split(MLP)
     one = Split(data.images[:1], data.labels[:1], data.mean, data.std)
     ours, theirs = build(backend, MLP), build(reference, MLP)
-    (found,) = ours.loop.read([ours.loop.train_step([batch(backend, one)], step_input(MLP))])
-    (wanted,) = theirs.loop.read([theirs.loop.train_step([batch(reference, one)], step_input(MLP))])
-    assert (found.count, found.correct) == (1, wanted.correct)
+    step = step_input(MLP, sizes=(1,))
+    (found,) = ours.loop.read([ours.loop.train_step([batch(backend, one)], step)])
+    (wanted,) = theirs.loop.read([theirs.loop.train_step([batch(reference, one)], step)])
+    assert found.correct == wanted.correct
     assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=64 * EPSILON)
+
+
+@pytest.mark.parametrize("keys", [(), (1, 2, 3)], ids=["none", "too_many"])
+def test_a_step_without_its_dropout_keys_is_refused(keys: tuple[int, ...], backend: Backend) -> None:
+    """Whoever forgets them would train without dropout, and nothing else would show it."""
+    parts, data = build(backend, MLP), split(MLP)
+    samples, step = batch(backend, data), replace(step_input(MLP), dropout_keys=keys)
+    images = backend.dataset(data).read(samples)[0]
+    for call in (
+        lambda: parts.loop.train_step([samples], step),
+        lambda: parts.loop.gradients(samples, step),
+        lambda: parts.model.trace(images, step),
+    ):
+        with pytest.raises(ValueError, match="dropout keys"):
+            call()
+
+
+def test_rows_are_counted_from_the_first_row_that_is_given(backend: Backend, reference: Backend) -> None:
+    """A part of a step draws the masks of its own rows, wherever it is computed."""
+    data, step = split(MLP), replace(step_input(MLP), first_rows=(14,))
+    images = reference.dataset(data).read(batch(reference, data, 9, 14))[0]
+    found, wanted = (
+        build(under, MLP).model.trace(images, step)["dropout1"] for under in (backend, reference)
+    )
+    np.testing.assert_array_equal(found == 0, wanted == 0)
+
+
+def test_the_gradient_is_of_the_share_that_is_given(backend: Backend, reference: Backend) -> None:
+    """A backend divides by nothing of its own: the plan knows the whole step, which may be larger."""
+    data, start = split(MLP), plan.initial_state(0, MLP)
+    step = replace(step_input(MLP), share=1 / 100)
+
+    def gradients(under: Backend, seed: int = 0) -> State:
+        parts = build(under, MLP, state=nudged(start, seed) if seed else start)
+        return parts.loop.gradients(batch(under, data), step)
+
+    against_noise(lambda seed: gradients(reference, seed), gradients(backend))

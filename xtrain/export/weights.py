@@ -20,14 +20,13 @@ from xtrain import plugins
 from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
 from xtrain.export.onnx import Onnx
 from xtrain.protocols import Files
-from xtrain.recipe import Recipe
+from xtrain.recipe import Job, Recipe
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import locate
 from xtrain.spec import ModelSpec, OptimizerSpec, Shape, State
 from xtrain.system.files import sync, sync_folder
-from xtrain.system.isolated import apart
-from xtrain.training import session
-from xtrain.training.session import Options
+from xtrain.system.isolated import isolated
+from xtrain.training.assembly import Options, open_backend
 
 _SHOWN = 3
 """Differences that an error names before it only counts them."""
@@ -70,14 +69,14 @@ def convert(
     target = Path(target)
     owner = _owner(target)
     _check_target(target, _files(owner).beside, force)
-    recipe, weights, moments = _read(Path(source), recipe, weights_only)
+    job, weights, moments = _read(Path(source), recipe, weights_only)
     rounded = False
     if owner == _ONNX and moments:  # it holds what evaluation uses
         weights, moments = checkpoints.averaged(weights, moments), None
     if owner != _SAFETENSORS:  # which alone keeps float64
         rounded = any(value.dtype == np.float64 for value in {**weights, **(moments or {})}.values())
         weights, moments = _single(weights), None if moments is None else _single(moments)
-    paths = _put(owner, target, (recipe.model_spec, recipe.optimizer, weights, moments))
+    paths = _put(owner, target, (job.model, job.recipe.optimizer, weights, moments))
     return Converted(paths, len(weights), None if moments is None else int(moments["step"]), rounded)
 
 
@@ -150,13 +149,13 @@ def _second(path: Path, beside: str) -> tuple[Path, ...]:
     return (path.with_suffix(beside),) if beside else ()
 
 
-def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Recipe, State, State | None]:
-    """The recipe, and the states of it that `source` holds."""
+def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job, State, State | None]:
+    """The job, and the states of it that `source` holds."""
     moments: State | None
     if source.is_dir():
         run, name = locate(source)
-        recipe = recipe or run.recipe
-        found = checkpoints.load(run.checkpoint(name), recipe.model_spec)
+        job = recipe.bind() if recipe else run.job
+        found = checkpoints.load(run.checkpoint(name), job.model)
         weights, moments = found.model, found.optimizer
         if weights_only:  # those that evaluation uses
             weights, moments = checkpoints.averaged(weights, moments), None
@@ -169,9 +168,10 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Reci
         if recipe is None:
             remedy = "give the recipe it was trained with: --recipe RECIPE"
             raise UsageError("a file does not say of which model it is", where=source, remedy=remedy)
-        given = (recipe.model_spec, None if weights_only else recipe.optimizer)
+        job = recipe.bind()
+        given = (job.model, None if weights_only else job.recipe.optimizer)
         weights, moments = _place(owner)(_read_here, owner, source, *given)
-    model, optimizer = recipe.model_spec, recipe.optimizer
+    model, optimizer = job.model, job.recipe.optimizer
     shapes = {name: tensor.shape for name, tensor in model.tensors.items()}
     _compare(weights, shapes, f"the weights of model {model.name}", source)
     weights = {name: _floats(weights[name]) for name in shapes}
@@ -182,12 +182,12 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Reci
         _compare(moments, {"step": (), **buffers}, f"the state of optimizer {optimizer.name}", source)
         count = np.array(moments["step"], dtype=np.int64)
         moments = {"step": count, **{name: _floats(moments[name]) for name in buffers}}
-    return recipe, weights, moments
+    return job, weights, moments
 
 
 def _place(owner: str) -> Callable[..., Any]:
     """Where a call is made: a framework's in a process of its own."""
-    return apart if owner not in _OWN else lambda function, *given: function(*given)
+    return isolated if owner not in _OWN else lambda function, *given: function(*given)
 
 
 def _read_here(
@@ -199,7 +199,7 @@ def _read_here(
 def _opened(owner: str, model: ModelSpec) -> Files:
     """In a process that may become a framework's own."""
     if owner not in _OWN:
-        session.open_backend(Options(owner), model)
+        open_backend(Options(owner), model)
     return _files(owner)
 
 

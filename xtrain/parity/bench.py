@@ -10,10 +10,9 @@ from xtrain.conformance.noise import nudged
 from xtrain.errors import UsageError
 from xtrain.parity.trace import UNITS
 from xtrain.protocols import Backend, Batch
-from xtrain.recipe import Recipe
-from xtrain.recipe.schedules import Clock
+from xtrain.recipe import Job, Recipe
 from xtrain.spec import Draws, Split, State, StepInput
-from xtrain.training import session
+from xtrain.training import assembly
 
 JUMPS = 16
 """Gradients jump where a ReLU or a pool decides the other way. Whether one does between two backends is
@@ -30,44 +29,47 @@ def require_float32(recipe: Recipe) -> None:
 
 
 class Bench:
-    """Parts that hold the recipe's initial state until `reset`.
+    """Parts that hold the run's initial state until `reset`.
 
     Args:
         backend: whose.
-        recipe: of the run.
+        job: what the run is about.
         arrays: its data.
 
     """
 
-    def __init__(self, backend: Backend, recipe: Recipe, arrays: data.Arrays) -> None:
-        self.recipe, self.spec = recipe, recipe.model_spec
-        self._backend, self._split = backend, session.splits(recipe, arrays)[0]
-        self.initial = session.initial_state(recipe)
-        self.parts = session.build(backend, recipe, arrays, self.initial)
+    def __init__(self, backend: Backend, job: Job, arrays: data.Arrays) -> None:
+        self.job, self.recipe, self.spec = job, job.recipe, job.model
+        self._backend, self._split = backend, assembly.splits(job, arrays)[0]
+        self.initial = assembly.initial_state(job)
+        self.parts = assembly.build(backend, job, arrays, self.initial)
         self.blank = self.parts.optimizer.state()
         self.buffers = [name for name in self.spec.tensors if name not in self.spec.trainable]
-        self.steps_per_epoch = recipe.steps_per_epoch(len(self.parts.train))
-        self.steps = self.steps_per_epoch * recipe.loop.epochs
 
     def reset(self, model: State, optimizer: State | None = None) -> None:
         """Set weights, and moments; without these the optimizer begins anew."""
         self.parts.model.load(model)
         self.parts.optimizer.load(self.blank if optimizer is None else optimizer)
 
-    def step(self, number: int) -> StepInput:
-        """What the trainer hands over at a step (counted from 1)."""
-        epoch = (number - 1) // self.steps_per_epoch + 1
-        return self.recipe.step_input(Clock(epoch, number, self.steps_per_epoch, self.recipe.loop.epochs))
+    def step(self, number: int, samples: int | None = None) -> StepInput:
+        """What the trainer hands over at a step (counted from 1), or would over its first `samples` alone."""
+        batches = self.draws(number).batches[: 1 if samples else self.recipe.loop.accumulate]
+        labels = [self.parts.train.labels[indices[:samples]] for indices in batches]
+        return self.job.step_input(self.job.clock(number), labels)
+
+    def weight(self, number: int, samples: int) -> float:
+        """What the first `samples` of a step's first batch weigh in a mean loss."""
+        return self.job.weight(self.parts.train.labels[self.draws(number).batches[0][:samples]])
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Of an epoch, as the trainer asks for them."""
-        return self.parts.train.batches(self._draws(epoch))
+        return self.parts.train.dataset.batches(self.job.draws(epoch))
 
     def groups(self, number: int) -> list[Batch]:
         """What the trainer hands over at a step: as many batches as it accumulates."""
         draws = self.draws(number)
         several = draws.batches[: self.recipe.loop.accumulate]
-        return list(self.parts.train.batches(replace(draws, batches=several)))
+        return list(self.parts.train.dataset.batches(replace(draws, batches=several)))
 
     def batch(self, number: int, samples: int, draw: int, jumps: int = 1) -> Batch:
         """The first `samples` of a step's first batch, its pixels nudged as draw `draw` has it.
@@ -75,7 +77,7 @@ class Bench:
         Sums over an image round at each of its terms, which nudged weights alone do not show.
         """
         draws = self.draws(number)
-        dataset = self._backend.dataset(self._nudged(draw, jumps)) if draw else self.parts.train
+        dataset = self._backend.dataset(self._nudged(draw, jumps)) if draw else self.parts.train.dataset
         return next(dataset.batches(replace(draws, batches=(draws.batches[0][:samples],))))
 
     def _nudged(self, draw: int, jumps: int) -> Split:
@@ -87,11 +89,8 @@ class Bench:
 
     def draws(self, number: int) -> Draws:
         """The plan's choices from a step on, to the end of its epoch."""
-        epoch, step = divmod(number - 1, self.steps_per_epoch)
-        return self._draws(epoch + 1, step * self.recipe.loop.accumulate)
-
-    def _draws(self, epoch: int, skip: int = 0) -> Draws:
-        return self.recipe.draws(len(self.parts.train), epoch, skip)
+        epoch, step = divmod(number - 1, self.job.steps_per_epoch)
+        return self.job.draws(epoch + 1, step * self.recipe.loop.accumulate)
 
 
 def moved(state: State, draw: int, jumps: int = 1) -> State:

@@ -16,11 +16,11 @@ from xtrain.parity.compare import Row, judged
 from xtrain.parity.trace import UNITS
 from xtrain.parity.walk import PHASES, follow, lead, part
 from xtrain.protocols import Backend
-from xtrain.recipe import Recipe
+from xtrain.recipe import Job
 from xtrain.spec import State
-from xtrain.system.isolated import apart
-from xtrain.training import session
-from xtrain.training.session import Options
+from xtrain.system.isolated import isolated
+from xtrain.training import assembly
+from xtrain.training.assembly import Options
 
 REFERENCE = "numpy"
 """The backend that predicts what a cause would give."""
@@ -57,43 +57,43 @@ class Divergence:
         return name.partition("/")[0].rpartition(".")[0]
 
 
-def bisect(recipe: Recipe, first: Options, second: Options, numbers: Sequence[int]) -> Divergence | None:
+def bisect(job: Job, first: Options, second: Options, numbers: Sequence[int]) -> Divergence | None:
     """Walk the steps `numbers` of `first` and let `second` follow, each in a process of its own."""
     with TemporaryDirectory(prefix="xtrain-bisect-") as path:
         folder = Path(path)
-        apart(record, recipe, first, numbers, folder, leads=True)
-        apart(record, recipe, second, numbers, folder, leads=False)
+        isolated(record, job, first, numbers, folder, leads=True)
+        isolated(record, job, second, numbers, folder, leads=False)
         draws = range(len(UNITS))
         ours, theirs = (
             {n: [load_file(_path(folder, n, f"{who}.{draw}")) for draw in draws] for n in numbers}
             for who in ("first", "second")
         )
         leaders = {n: load_file(_path(folder, n, "leader")) for n in numbers}
-        arrays = data.load(recipe.data, first.data_dir)
+        arrays = assembly.load_data(job, first.data_dir)
 
         def situate(number: int) -> Situation:
             reference = plugins.load(REFERENCE)
-            return Situation(reference, recipe, arrays, number, leaders[number], ours[number][0])
+            return Situation(reference, job, arrays, number, leaders[number], ours[number][0])
 
         return find((first.backend, second.backend), ours, theirs, situate)
 
 
-def record(recipe: Recipe, options: Options, numbers: Sequence[int], folder: Path, leads: bool) -> None:
+def record(job: Job, options: Options, numbers: Sequence[int], folder: Path, leads: bool) -> None:
     """Open the backend in this process and write what it observes; where it leads, also what it is fed."""
-    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
-    arrays = data.load(recipe.data, options.data_dir)
+    backend = assembly.open_backend(options, job.model, job.recipe.loop.precision)
+    arrays = assembly.load_data(job, options.data_dir)
     if leads:
-        for number, leader in lead(Bench(backend, recipe, arrays), numbers).items():
+        for number, leader in lead(Bench(backend, job, arrays), numbers).items():
             _save(leader, _path(folder, number, "leader"))
     leaders = {number: load_file(_path(folder, number, "leader")) for number in numbers}
-    for number, draws in observe(backend, recipe, arrays, leaders).items():
+    for number, draws in observe(backend, job, arrays, leaders).items():
         for draw, found in enumerate(draws):
             _save(found, _path(folder, number, f"{'first' if leads else 'second'}.{draw}"))
 
 
-def observe(backend: Backend, recipe: Recipe, arrays: data.Arrays, leaders: Mapping[int, State]) -> Observed:
+def observe(backend: Backend, job: Job, arrays: data.Arrays, leaders: Mapping[int, State]) -> Observed:
     """What a backend observes at the leader's steps."""
-    bench, draws = Bench(backend, recipe, arrays), range(len(UNITS))
+    bench, draws = Bench(backend, job, arrays), range(len(UNITS))
     return {n: [follow(bench, n, leader, draw) for draw in draws] for n, leader in leaders.items()}
 
 

@@ -16,7 +16,7 @@ from xtrain.conformance.noise import EPSILON, TINY, distance, least
 from xtrain.errors import UsageError
 from xtrain.parity import outcome
 from xtrain.parity.trace import LEVELS, UNITS, Trace
-from xtrain.recipe import Recipe
+from xtrain.recipe import Job
 from xtrain.spec import State
 
 TRAJECTORY = 2.0
@@ -63,14 +63,14 @@ class Row:
         return self.error / self.allowed if finite and self.allowed else float("inf")
 
 
-def compare(traces: Sequence[Trace], recipe: Recipe, margin: float = outcome.MARGIN) -> list[Row]:
+def compare(traces: Sequence[Trace], job: Job, margin: float = outcome.MARGIN) -> list[Row]:
     """Every figure of every pair, for the levels that all traces have."""
     _check(traces)
     levels = [level for level in LEVELS if all(level in trace.levels for trace in traces)]
     rows = []
     for level in levels:
         if level == "P0":
-            rows += [_terms(trace, recipe) for trace in traces]
+            rows += [_terms(trace, job) for trace in traces]
         for a, b in combinations(traces, 2):
             if level == "P1":
                 rows.append(_batches(a, b))
@@ -129,10 +129,10 @@ def _check(traces: Sequence[Trace]) -> None:
         )
 
 
-def _terms(trace: Trace, recipe: Recipe) -> Row:
+def _terms(trace: Trace, job: Job) -> Row:
     """Every layer, the loss and every key of the optimizer has a term of the backend; nothing else has."""
-    layers = {f"model.{node.path}" for node in recipe.model_spec.walk()}
-    keys = {f"optimizer.{field.name}" for field in fields(recipe.optimizer)}
+    layers = {f"model.{node.path}" for node in job.model.walk()}
+    keys = {f"optimizer.{field.name}" for field in fields(job.recipe.optimizer)}
     wanted = layers | keys | {"loss"}
     different = sorted(wanted ^ trace.terms.keys())
     item = f"{len(trace.terms)} terms"

@@ -9,20 +9,20 @@ from xtrain.parity.compare import compare
 from xtrain.parity.outcome import MARGIN
 from xtrain.parity.record import record
 from xtrain.parity.trace import Ask, Trace, load
-from xtrain.recipe import Recipe, parse
-from xtrain.system.isolated import apart
-from xtrain.training.session import Options
+from xtrain.recipe import Job, parse
+from xtrain.system.isolated import isolated
+from xtrain.training.assembly import Options
 
 Say = Callable[[str], None]
 
 
-def record_all(recipe: Recipe, choices: Sequence[Options], ask: Ask, folder: Path, say: Say) -> list[Path]:
+def record_all(job: Job, choices: Sequence[Options], ask: Ask, folder: Path, say: Say) -> list[Path]:
     """Record each backend's trace under `folder`, one after another; where they lie."""
     paths = []
     for options in choices:
         say(f"recording {options.backend}")
         path = folder / options.backend
-        apart(record, recipe, options, ask, path)
+        isolated(record, job, options, ask, path)
         paths.append(path)
     return paths
 
@@ -30,20 +30,22 @@ def record_all(recipe: Recipe, choices: Sequence[Options], ask: Ask, folder: Pat
 def judge(paths: Sequence[Path], margin: float = MARGIN) -> Certificate:
     """Compare traces, from wherever they are."""
     traces = [load(path) for path in paths]
-    return Certificate.of(traces, compare(traces, recipe_of(traces[0]), margin), margin)
+    return Certificate.of(traces, compare(traces, job_of(traces[0]), margin), margin)
 
 
-def recipe_of(trace: Trace) -> Recipe:
-    """The recipe that a trace was recorded from."""
-    return parse(tomllib.loads(str(trace.facts["recipe"])), where=f"the trace of {trace.backend}")
+def job_of(trace: Trace) -> Job:
+    """What a trace was recorded from."""
+    where = f"the trace of {trace.backend}"
+    return parse(tomllib.loads(str(trace.facts["recipe"])), where).bind(where=where)
 
 
 def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> Certificate:
     """Rerun what a certificate says, with its backends, devices, threads and levels."""
-    recipe = parse(tomllib.loads(given.facts[0]["recipe"]), where="the certificate's recipe")
+    where = "the certificate's recipe"
+    job = parse(tomllib.loads(given.facts[0]["recipe"]), where).bind(where=where)
     paths = []
     for facts in given.facts:
         options = Options(facts["backend"], facts["device"], facts["threads"], data_dir)
         ask = Ask(tuple(facts["levels"]), facts["steps"], facts["seeds"])
-        paths += record_all(recipe, [options], ask, folder, say)
+        paths += record_all(job, [options], ask, folder, say)
     return judge(paths, given.margin)

@@ -16,33 +16,31 @@ from xtrain.parity import probe
 from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
 from xtrain.protocols import Backend
-from xtrain.recipe import Recipe
+from xtrain.recipe import Job, Recipe
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import State
-from xtrain.training import session
+from xtrain.training import assembly
+from xtrain.training.assembly import Options
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
-from xtrain.training.session import Options
 from xtrain.training.trainer import Store, Trainer, in_groups
 
 
-def record(recipe: Recipe, options: Options, ask: Ask, folder: Path) -> None:
+def record(job: Job, options: Options, ask: Ask, folder: Path) -> None:
     """Open the backend in this process and write its trace to `folder`."""
-    backend = session.open_backend(options, recipe.model_spec, recipe.loop.precision)
-    arrays = data.load(recipe.data, options.data_dir)
-    save(trace(backend, recipe, arrays, ask, options.threads), folder)
+    backend = assembly.open_backend(options, job.model, job.recipe.loop.precision)
+    arrays = assembly.load_data(job, options.data_dir)
+    save(trace(backend, job, arrays, ask, options.threads), folder)
 
 
-def trace(
-    backend: Backend, recipe: Recipe, arrays: data.Arrays, ask: Ask, threads: int | None = None
-) -> Trace:
-    """What `backend` makes of `recipe`, for the levels asked for."""
-    bench, draws = Bench(backend, recipe, arrays), range(len(UNITS))
-    steps = min(ask.steps or bench.steps_per_epoch, bench.steps)
+def trace(backend: Backend, job: Job, arrays: data.Arrays, ask: Ask, threads: int | None = None) -> Trace:
+    """What `backend` makes of a job, for the levels asked for."""
+    bench, draws, recipe = Bench(backend, job, arrays), range(len(UNITS)), job.recipe
+    steps = min(ask.steps or job.steps_per_epoch, job.steps)
     seeds = range(ask.seeds) if "P6" in ask.levels else ()
     return Trace(
         facts=_facts(backend, recipe, ask, steps, threads),
-        terms=dict(backend.explain(recipe.model_spec, recipe.loss, recipe.optimizer)),
+        terms=dict(backend.explain(job.model, recipe.loss, recipe.optimizer)),
         batches=list(islice(hashes(bench), steps)) if "P1" in ask.levels else [],
         tensors={
             level: [probe.thinned(measure(bench, draw)) for draw in draws]
@@ -50,7 +48,7 @@ def trace(
             if level in ask.levels
         },
         losses=[losses(bench, draw, steps) for draw in draws] if "P5" in ask.levels else [],
-        outcomes=[outcome(backend, recipe, arrays, seed) for seed in seeds],
+        outcomes=[outcome(backend, job, arrays, seed) for seed in seeds],
     )
 
 
@@ -60,7 +58,7 @@ def hashes(bench: Bench) -> Iterator[str]:
         for batches in in_groups(bench.batches(epoch), bench.recipe.loop.accumulate):
             digest = hashlib.sha256()
             for batch in batches:
-                for array in bench.parts.train.read(batch):
+                for array in bench.parts.train.dataset.read(batch):
                     digest.update(f"{array.dtype} {array.shape}".encode())
                     digest.update(np.ascontiguousarray(array).tobytes())
             yield digest.hexdigest()
@@ -69,8 +67,9 @@ def hashes(bench: Bench) -> Iterator[str]:
 def forward(bench: Bench, draw: int) -> State:
     """P2: every layer's output, the loss, and the buffers after, in training and in evaluation."""
     model, loop = bench.parts.model, bench.parts.loop
-    batch, step, state = bench.batch(1, probe.SAMPLES, draw), bench.step(1), _probe_state(bench, draw)
-    images, _ = bench.parts.train.read(batch)
+    batch, state = bench.batch(1, probe.SAMPLES, draw), _probe_state(bench, draw)
+    step, weight = bench.step(1, probe.SAMPLES), bench.weight(1, probe.SAMPLES)
+    images, _ = bench.parts.train.dataset.read(batch)
     found: State = {}
     for mode, given in (("train", step), ("eval", None)):
         bench.reset(state)
@@ -80,14 +79,15 @@ def forward(bench: Bench, draw: int) -> State:
     bench.reset(state)
     handles = [loop.eval_step(batch), loop.train_step([batch], step)]
     for mode, metrics in zip(("eval", "train"), loop.read(handles), strict=True):
-        found[f"{mode}/loss"] = np.array([metrics.loss_sum / metrics.weight])
+        found[f"{mode}/loss"] = np.array([metrics.loss_sum / weight])
     return found
 
 
 def gradients(bench: Bench, draw: int) -> State:
     """P3: of the mean loss by every parameter."""
     bench.reset(_probe_state(bench, draw, JUMPS))
-    return bench.parts.loop.gradients(bench.batch(1, probe.SAMPLES, draw, JUMPS), bench.step(1))
+    batch = bench.batch(1, probe.SAMPLES, draw, JUMPS)
+    return bench.parts.loop.gradients(batch, bench.step(1, probe.SAMPLES))
 
 
 def updates(bench: Bench, draw: int) -> State:
@@ -118,17 +118,17 @@ def losses(bench: Bench, draw: int, steps: int) -> list[float]:
     bench.reset(moved(bench.initial, draw))
     watcher, progress = _Watcher(), Progress()
     loop = replace(bench.recipe.loop, log_every=1, checkpoint_every=steps + 1)
-    recipe, store = replace(bench.recipe, loop=loop, stopping=None), _Memory().store
-    Trainer(recipe, bench.parts, progress, [watcher], store, lambda: progress.step >= steps).run()
+    job = replace(bench.job, recipe=replace(bench.recipe, loop=loop, stopping=None))
+    Trainer(job, bench.parts, progress, [watcher], _Memory().store, lambda: progress.step >= steps).run()
     return watcher.losses[:steps]
 
 
-def outcome(backend: Backend, recipe: Recipe, arrays: data.Arrays, seed: int) -> float:
+def outcome(backend: Backend, job: Job, arrays: data.Arrays, seed: int) -> float:
     """P6: test accuracy at the end of the whole recipe, from another seed."""
-    recipe = replace(recipe, seed=recipe.seed + seed)
-    parts = session.build(backend, recipe, arrays, session.initial_state(recipe))
+    job = replace(job, recipe=replace(job.recipe, seed=job.recipe.seed + seed))
+    parts = assembly.build(backend, job, arrays, assembly.initial_state(job))
     watcher = _Watcher()
-    Trainer(recipe, parts, Progress(), [watcher], _Memory().store).run()
+    Trainer(job, parts, Progress(), [watcher], _Memory().store).run()
     return watcher.accuracies[-1]
 
 

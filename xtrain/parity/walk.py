@@ -34,10 +34,11 @@ def lead(bench: Bench, numbers: Sequence[int]) -> dict[int, State]:
 def follow(bench: Bench, number: int, leader: State, draw: int) -> State:
     """Every phase of a step from the leader's values, nudged as draw `draw` has it."""
     given = moved(leader, draw)
-    weights, moments, step = part(given, "weights"), part(given, "moments"), bench.step(number)
+    weights, moments = part(given, "weights"), part(given, "moments")
+    step, weight = bench.step(number, probe.SAMPLES), bench.weight(number, probe.SAMPLES)
     model, loop, optimizer = bench.parts.model, bench.parts.loop, bench.parts.optimizer
     batch = bench.batch(number, probe.SAMPLES, draw)
-    images, labels = bench.parts.train.read(batch)
+    images, labels = bench.parts.train.dataset.read(batch)
     found: State = {"data/images": images, "data/labels": labels}
     for mode, now in _modes(step):
         bench.reset(weights, moments)
@@ -47,7 +48,7 @@ def follow(bench: Bench, number: int, leader: State, draw: int) -> State:
     handles = [loop.eval_step(batch), loop.train_step([batch], step)]
     whole = model.state()
     for mode, metrics in zip(("eval", "train"), loop.read(handles), strict=True):
-        found[f"loss/{mode}"] = np.array([metrics.loss_sum / metrics.weight])
+        found[f"loss/{mode}"] = np.array([metrics.loss_sum / weight])
     bench.reset(part(moved(leader, draw, JUMPS), "weights"), moments)
     # The way back begins at the end: the first gradient that is wrong is the one that comes first here.
     gradients = loop.gradients(bench.batch(number, probe.SAMPLES, draw, JUMPS), step)
@@ -77,8 +78,8 @@ def inputs(nodes: Sequence[Node], x: NDArray[np.generic], outputs: State) -> Sta
 
 
 def _passing(bench: Bench, number: int, weights: State, moments: State) -> State:
-    batch, step = bench.batch(number, probe.SAMPLES, 0), bench.step(number)
-    images, _ = bench.parts.train.read(batch)
+    batch, step = bench.batch(number, probe.SAMPLES, 0), bench.step(number, probe.SAMPLES)
+    images, _ = bench.parts.train.dataset.read(batch)
     found = {f"weights/{name}": value for name, value in weights.items()}
     found |= {f"moments/{name}": value for name, value in moments.items()}
     for mode, now in _modes(step):

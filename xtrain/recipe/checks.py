@@ -1,29 +1,31 @@
-"""What is well-formed but can't be run."""
+"""Checks across the keys of a recipe, and of a recipe with its data: what is well-formed but can't be run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from xtrain import data
 from xtrain.errors import RecipeError, suggest
 from xtrain.recipe.data import Data
-from xtrain.recipe.recipe import Recipe
-from xtrain.spec import BatchNorm2d, ModelSpec
+from xtrain.recipe.schedules import Schedule
+from xtrain.recipe.watch import Metric
+from xtrain.spec import (
+    NLL,
+    SGD,
+    Adagrad,
+    BatchNorm2d,
+    LogSoftmax,
+    LossSpec,
+    ModelSpec,
+    OptimizerSpec,
+    RMSprop,
+)
 from xtrain.spec.tensors import ShapeError
 
 _KEYS = {"path": data.OWN, "image_size": ("image_folder",), "fit": ("image_folder",), "extra": ("svhn",)}
 """Keys of `[data]` that only some data sets have."""
 
 
-def check(recipe: Recipe, where: object) -> None:
-    """`RecipeError` where the recipe, which came from `where`, can't be run."""
-    _check_keys(recipe.data, where)
-    about = data.info(recipe.data)
-    _check_data(recipe.data, about, where)
-    try:
-        model = recipe.model_spec
-    except ShapeError as error:
-        raise RecipeError(f"model.name = {recipe.model.name!r}: {error}", where=where) from None
-    _check_batches(recipe, model, recipe.data.train_samples(about), where)
-
-
-def _check_keys(section: Data, where: object) -> None:
+def check_keys(section: Data, where: object) -> None:
     """Refuse keys that mean nothing for the data set; they would be ignored."""
     allowed = [*data.names(), *data.OWN]
     if section.name not in allowed:
@@ -38,7 +40,8 @@ def _check_keys(section: Data, where: object) -> None:
             raise RecipeError(f"data.{key} = {given!r}: only for {', '.join(owners)}", where=where)
 
 
-def _check_data(section: Data, about: data.DatasetInfo, where: object) -> None:
+def check_data(section: Data, about: data.DatasetInfo, where: object) -> Data:
+    """The section with its mean and deviation explicit, where it can be run over the data set."""
     try:
         normalize = section.statistics(about)
         section.input_shape(about)
@@ -58,10 +61,12 @@ def _check_data(section: Data, about: data.DatasetInfo, where: object) -> None:
             f"{section.validation_samples(about)}, and both parts need at least one",
             where=where,
         )
+    return replace(section, normalize=normalize)
 
 
-def _check_batches(recipe: Recipe, model: ModelSpec, samples: int, where: object) -> None:
-    size, drop_last = recipe.data.batch_size, recipe.data.drop_last
+def check_batches(section: Data, model: ModelSpec, samples: int, where: object) -> None:
+    """Refuse batches that no model, or not this one, can be trained on."""
+    size, drop_last = section.batch_size, section.drop_last
     if drop_last and samples < size:
         raise RecipeError(
             f"data.batch_size = {size}: with drop_last no batch is left of {samples} samples", where=where
@@ -72,5 +77,46 @@ def _check_batches(recipe: Recipe, model: ModelSpec, samples: int, where: object
             raise RecipeError(
                 f"data.batch_size = {size}: layer {node.path} would see a batch with one value per channel, "
                 "which has no variance; change batch_size or set drop_last",
+                where=where,
+            )
+
+
+def check_loss(loss: LossSpec, model: ModelSpec, where: object) -> None:
+    """Refuse a loss that does not fit what the model gives."""
+    if loss.class_weights is not None:
+        classes, given = model.output_shape[0], len(loss.class_weights)
+        if given != classes:
+            raise RecipeError(
+                f"loss.class_weights has {given} values, the data has {classes} classes: give as many",
+                where=where,
+            )
+    if isinstance(loss, NLL) and not isinstance(model.nodes[-1].layer, LogSoftmax):
+        raise RecipeError(
+            "loss.name = 'nll': takes log-probabilities, and the model does not end in log_softmax; "
+            'end its layers with { op = "log_softmax" }, or take cross_entropy',
+            where=where,
+        )
+
+
+def check_momentum(schedule: Schedule, optimizer: OptimizerSpec, where: object) -> None:
+    """A schedule that moves a momentum needs an optimizer that has one, as torch's OneCycleLR does."""
+    if not schedule.moves_momentum:
+        return
+    still = isinstance(optimizer, SGD | RMSprop) and optimizer.momentum == 0
+    if still or isinstance(optimizer, Adagrad):
+        raise RecipeError(
+            f"schedule.cycle_momentum = true: {optimizer.name} has no momentum here; "
+            "set optimizer.momentum, or schedule.cycle_momentum = false",
+            where=where,
+        )
+
+
+def check_watched(watched: Mapping[str, Metric | None], section: Data, where: object) -> None:
+    """Refuse to watch (by key) a figure of a validation split that is not there."""
+    for key, metric in watched.items():
+        if metric and metric.startswith("val_") and section.validation is None:
+            raise RecipeError(
+                f"{key} = {metric!r}: there is no validation split; set data.validation, "
+                f"such as {{ fraction = 0.1 }}, or watch test{metric.removeprefix('val')}",
                 where=where,
             )

@@ -9,10 +9,9 @@ from typing import Any
 
 from xtrain import models
 from xtrain.errors import RecipeError, UsageError, suggest
-from xtrain.recipe.checks import check
+from xtrain.recipe.checks import check_keys, check_momentum, check_watched
 from xtrain.recipe.recipe import Recipe
 from xtrain.recipe.schedules import Schedule
-from xtrain.recipe.training_checks import check_training
 from xtrain.spec import LossSpec, OptimizerSpec
 from xtrain.spec.validation import tags, validated
 
@@ -39,14 +38,17 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
 
 
 def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A checked recipe from plain values; `where` is what errors name."""
+    """A checked recipe from plain values, which looks at no data; `where` is what errors name."""
     merged = _override(dict(values), overrides or {}, where)
     model = merged.get("model")
     if isinstance(model, dict) and "layers" in model and "name" not in model:
         merged["model"] = {"name": "custom", **model}
     recipe = validated(Recipe, merged, where)
-    check(recipe, where)
-    check_training(recipe, where)
+    check_keys(recipe.data, where)
+    check_momentum(recipe.schedule, recipe.optimizer, where)
+    watched = {"loop.monitor": recipe.loop.monitor, "schedule.monitor": recipe.schedule.watched}
+    watched |= {"stopping.monitor": recipe.stopping.monitor} if recipe.stopping else {}
+    check_watched(watched, recipe.data, where)
     return recipe.resolved()
 
 

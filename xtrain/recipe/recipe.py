@@ -1,20 +1,24 @@
 """One training as a value, every default explicit."""
 
 from dataclasses import asdict, replace
-from functools import cached_property
 from typing import Annotated, Any, cast
 
 import tomli_w
 from pydantic import Field
 
-from xtrain import data, models, plan
-from xtrain.recipe.data import AbsolutePath, Data, Normalize
+from xtrain import data, models
+from xtrain.data import DatasetInfo
+from xtrain.errors import RecipeError
+from xtrain.recipe.checks import check_batches, check_data, check_loss
+from xtrain.recipe.data import AbsolutePath, Data
+from xtrain.recipe.job import Job
 from xtrain.recipe.loop import Loop
-from xtrain.recipe.schedules import Clock, Constant, Plateau, Schedule
+from xtrain.recipe.schedules import Constant, Schedule
 from xtrain.recipe.stopping import EarlyStopping
 from xtrain.recipe.watch import Metric
-from xtrain.spec import CrossEntropy, Draws, LossSpec, ModelSpec, OptimizerSpec, StepInput
+from xtrain.spec import CrossEntropy, LossSpec, OptimizerSpec
 from xtrain.spec.base import frozen
+from xtrain.spec.tensors import ShapeError
 
 
 @frozen
@@ -32,73 +36,51 @@ class Recipe:
     stopping: EarlyStopping | None = None
     loop: Loop
 
-    @cached_property
-    def model_spec(self) -> ModelSpec:
-        """The model, placed over the data set's images."""
-        about = data.info(self.data)
-        return models.place(self.model, self.data.input_shape(about), about.classes)
+    def bind(self, info: DatasetInfo | None = None, where: object = None) -> Job:
+        """The training that this recipe is over a data set with these facts.
 
-    @property
-    def normalize(self) -> Normalize:
-        """Mean and standard deviation in force."""
-        return self.data.normalize or self.data.statistics(data.info(self.data))
+        Args:
+            info: by default what the data set that the recipe names says of itself, which looks at the data
+                where it is one's own.
+            where: what errors name, such as the recipe's file.
 
-    def steps_per_epoch(self, samples: int) -> int:
-        """How many updates an epoch over so many samples has."""
-        batches = plan.batches_per_epoch(samples, self.data.batch_size, self.data.drop_last)
-        return -(-batches // self.loop.accumulate)
+        Raises:
+            RecipeError: the recipe can't be run over this data.
 
-    def draws(self, samples: int, epoch: int, skip: int = 0) -> Draws:
-        """The plan's choices for an epoch (counted from 1) over so many samples, after `skip` batches."""
-        section = self.data
-        return plan.train_draws(
-            self.seed,
-            epoch,
-            samples,
-            section.batch_size,
-            drop_last=section.drop_last,
-            augment=section.augment,
-            skip=skip,
-        )
-
-    def step_input(self, clock: Clock) -> StepInput:
-        """What a step is handed besides its batches."""
-        keys = plan.dropout_keys(self.seed, clock.step, self.model_spec)
-        return StepInput(clock.step, self.lr(clock), keys, self.momentum(clock))
-
-    def lr(self, clock: Clock) -> float:
-        """Learning rate of a step."""
-        return self.schedule.lr(self.optimizer.lr, clock)
-
-    def momentum(self, clock: Clock) -> float | None:
-        """Momentum of a step, where the schedule moves it."""
-        return self.schedule.momentum(clock)
+        """
+        about = info or data.info(self.data)
+        section = check_data(self.data, about, where)
+        try:
+            model = models.place(self.model, section.input_shape(about), about.classes)
+        except ShapeError as error:
+            raise RecipeError(f"model.name = {self.model.name!r}: {error}", where=where) from None
+        job = Job(replace(self, data=section), about, model)
+        check_batches(section, model, job.samples, where)
+        check_loss(self.loss, model, where)
+        return job
 
     def resolved(self) -> "Recipe":
-        """The same with every default explicit that hangs on another key."""
+        """The same with every default explicit that hangs on another key, and on nothing of the data."""
         split = "test" if self.data.validation is None else "val"
         loss, accuracy = cast(Metric, f"{split}_loss"), cast(Metric, f"{split}_accuracy")
-        schedule, stopping = self.schedule, self.stopping
-        if isinstance(schedule, Plateau) and schedule.monitor is None:
-            schedule = replace(schedule, monitor=loss)
+        stopping = self.stopping
         if stopping and stopping.monitor is None:
             stopping = replace(stopping, monitor=loss)
         return replace(
             self,
-            data=replace(self.data, normalize=self.normalize),
-            schedule=schedule,
+            schedule=self.schedule.watching(loss),
             stopping=stopping,
             loop=replace(self.loop, monitor=self.loop.monitor or accuracy),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every default explicit."""
-        plain = _plain(asdict(self.resolved()))
+        plain = _plain(asdict(self))
         assert isinstance(plain, dict)
         return plain
 
     def to_toml(self) -> str:
-        """The resolved recipe as TOML, which `load_recipe` reads back to an equal one."""
+        """The recipe as TOML, which `load_recipe` reads back to an equal one."""
         return tomli_w.dumps(self.to_dict())
 
 

@@ -5,8 +5,8 @@ the schedule gives at that place, and does not shift it.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -67,9 +67,45 @@ class Warmup:
 
 @frozen
 class Base:
-    """What every schedule but the one-cycle has."""
+    """What every schedule has."""
 
     name: str
+
+    def lr(self, lr: float, clock: Clock) -> float:
+        """Learning rate of the step, from the optimizer's."""
+        return lr
+
+    @property
+    def watched(self) -> Metric | None:
+        """The figure that the schedule hangs on, where it hangs on one."""
+        return None
+
+    def watching(self, metric: Metric) -> Self:
+        """The same schedule, watching `metric` where it watches one and does not say which."""
+        return self
+
+    def update(self, state: "Reductions", figures: dict[str, float]) -> None:
+        """Take in the figures of an epoch; most schedules need none."""
+
+    def momentum(self, clock: Clock) -> float | None:
+        """Momentum of the step, where the schedule moves it."""
+        return None
+
+    @property
+    def moves_momentum(self) -> bool:
+        """True where `momentum` gives one."""
+        return False
+
+    @property
+    def needs_epochs(self) -> bool:
+        """True where the learning rate of a step hangs on how many epochs the run has."""
+        return False
+
+
+@frozen
+class Warmable(Base):
+    """What every schedule but the one-cycle has."""
+
     by: Literal["epoch", "step"] = "epoch"
     warmup: Warmup | None = None
 
@@ -78,24 +114,20 @@ class Base:
         warm = self.warmup.factor(clock) if self.warmup else 1.0
         return warm * self.scheduled(lr, clock)
 
-    def momentum(self, clock: Clock) -> float | None:
-        """Momentum of the step, where the schedule moves it."""
-        return None
-
     def scheduled(self, lr: float, clock: Clock) -> float:
         """Learning rate without warm-up."""
         return lr
 
 
 @frozen
-class Constant(Base):
+class Constant(Warmable):
     """The optimizer's lr throughout."""
 
     name: Literal["constant"] = "constant"
 
 
 @frozen
-class MultiStep(Base):
+class MultiStep(Warmable):
     """MultiStepLR: lr * gamma ** (milestones passed)."""
 
     name: Literal["multistep"] = "multistep"
@@ -109,7 +141,7 @@ class MultiStep(Base):
 
 
 @frozen
-class Step(Base):
+class Step(Warmable):
     """StepLR: lr * gamma ** (passed // step_size)."""
 
     name: Literal["step"] = "step"
@@ -122,7 +154,7 @@ class Step(Base):
 
 
 @frozen
-class Exponential(Base):
+class Exponential(Warmable):
     """ExponentialLR: lr * gamma ** passed."""
 
     name: Literal["exponential"] = "exponential"
@@ -134,7 +166,7 @@ class Exponential(Base):
 
 
 @frozen
-class Cosine(Base):
+class Cosine(Warmable):
     """CosineAnnealingLR: min_lr + (lr - min_lr) * (1 + cos(pi * passed / period)) / 2.
 
     `period`: T_max; by default the whole run.
@@ -144,6 +176,11 @@ class Cosine(Base):
     period: Count | None = None
     min_lr: NonNegative = 0.0
 
+    @property
+    def needs_epochs(self) -> bool:
+        """True without a period of its own."""
+        return self.period is None
+
     def scheduled(self, lr: float, clock: Clock) -> float:
         """Learning rate without warm-up."""
         share = clock.passed(self.by) / (self.period or clock.total(self.by))
@@ -151,7 +188,7 @@ class Cosine(Base):
 
 
 @frozen
-class OneCycle:
+class OneCycle(Base):
     """OneCycleLR by step: up from lr / div_factor to lr, then down to lr / div_factor / final_div_factor.
 
     The momentum (Adam's beta1) goes the other way, where `cycle_momentum` says so.
@@ -170,6 +207,16 @@ class OneCycle:
         """Learning rate of the step, from the optimizer's, which is the largest."""
         first = lr / self.div_factor
         return self._at(clock, first, lr, first / self.final_div_factor)
+
+    @property
+    def moves_momentum(self) -> bool:
+        """As `cycle_momentum` says."""
+        return self.cycle_momentum
+
+    @property
+    def needs_epochs(self) -> bool:
+        """True: the cycle is as long as the run."""
+        return True
 
     def momentum(self, clock: Clock) -> float | None:
         """Momentum of the step."""
@@ -199,7 +246,7 @@ class Reductions(Watch):
 
 
 @frozen
-class Plateau(Base):
+class Plateau(Warmable):
     """ReduceLROnPlateau: lr * factor once `monitor` has not got better for more than `patience` epochs.
 
     A gain is one larger than `threshold`, which is relative to the best (`rel`) or not (`abs`).
@@ -220,12 +267,21 @@ class Plateau(Base):
         """Learning rate without warm-up."""
         return max(lr * self.factor**clock.reductions, min(self.min_lr, lr))
 
-    def see(self, state: Reductions, figures: dict[str, float]) -> None:
-        """Take in the figures of an epoch."""
+    @property
+    def watched(self) -> Metric | None:
+        """`monitor`."""
+        return self.monitor
+
+    def watching(self, metric: Metric) -> Self:
+        """With `metric` as `monitor`, where there is none."""
+        return self if self.monitor else replace(self, monitor=metric)
+
+    def update(self, state: Reductions, figures: dict[str, float]) -> None:
+        """Count the epochs without a gain; reduce where they are too many."""
         assert self.monitor is not None  # a recipe's defaults are explicit
         relative = self.threshold_mode == "rel" and state.best is not None
         least = self.threshold * abs(state.best) if relative and state.best is not None else self.threshold
-        state.see(figures[self.monitor], self.mode or mode_of(self.monitor), least)
+        state.update(figures[self.monitor], self.mode or mode_of(self.monitor), least)
         if state.resting:
             state.resting, state.waited = state.resting - 1, 0
         if state.waited > self.patience:

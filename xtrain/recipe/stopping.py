@@ -23,10 +23,10 @@ class EarlyStopping:
     mode: Mode | None = None
     restore_best: bool = False
 
-    def see(self, watch: Watch, figures: dict[str, float]) -> None:
+    def update(self, watch: Watch, figures: dict[str, float]) -> None:
         """Take in the figures of an epoch."""
         assert self.monitor is not None  # a recipe's defaults are explicit
-        watch.see(figures[self.monitor], self.mode or mode_of(self.monitor), self.min_delta)
+        watch.update(figures[self.monitor], self.mode or mode_of(self.monitor), self.min_delta)
 
     def over(self, watch: Watch) -> bool:
         """True where the run should end."""

@@ -21,7 +21,7 @@ class Watch:
     best: float | None = None
     waited: int = 0
 
-    def see(self, value: float, mode: Mode, least: float = 0.0) -> bool:
+    def update(self, value: float, mode: Mode, least: float = 0.0) -> bool:
         """Take in an epoch's value; True where it is better than the best by more than `least`."""
         gain = 0.0 if self.best is None else self.best - value if mode == "min" else value - self.best
         if self.best is None or gain > least:

@@ -1,5 +1,6 @@
 """A model: layers in order, placed (named, with their shapes) from an input shape."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from xtrain.spec.layers import Dropout, Layer, Residual
+from xtrain.spec.run import StepInput
 from xtrain.spec.tensors import Shape, ShapeError, TensorSpec, format_shape
 
 _FLOAT = 4
@@ -25,7 +27,10 @@ _SHORT_NAMES = {
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its place: `path` is its canonical name, shapes leave out the batch axis."""
+    """A layer in its place: `path` is its canonical name, shapes leave out the batch axis.
+
+    `dropout` is a dropout layer's index in `ModelSpec.dropouts`, -1 for any other layer.
+    """
 
     path: str
     layer: Layer
@@ -33,6 +38,7 @@ class Node:
     output_shape: Shape
     body: tuple["Node", ...] = ()
     shortcut: tuple["Node", ...] = ()
+    dropout: int = -1
 
     @property
     def tensors(self) -> dict[str, TensorSpec]:
@@ -88,7 +94,8 @@ class ModelSpec:
             raise ShapeError("a model needs at least one layer")
         if not self.input_shape or min(self.input_shape) < 1:
             raise ShapeError(f"an input of {format_shape(self.input_shape)} holds nothing")
-        object.__setattr__(self, "nodes", _place(self.layers, self.input_shape, prefix=""))
+        nodes = _place(self.layers, self.input_shape, prefix="", dropouts=itertools.count())
+        object.__setattr__(self, "nodes", nodes)
         _check_paths(self.nodes)
 
     @property
@@ -116,6 +123,20 @@ class ModelSpec:
         """Paths of the dropout layers in the order they run; `StepInput.dropout_keys` follows it."""
         return tuple(node.path for node in self.walk() if isinstance(node.layer, Dropout))
 
+    def noise(self, step: StepInput, batch: int = 0) -> tuple[int, ...]:
+        """What a batch's dropout masks come from: the place of its first row, then a key for each dropout.
+
+        `batch` is the batch's index in the step. Layer `node` has its key at `1 + node.dropout`.
+        `ValueError` where the step has not one key for each dropout layer: without them the model would
+        train without dropout and nobody would notice.
+        """
+        if len(step.dropout_keys) != len(self.dropouts):
+            raise ValueError(
+                f"step {step.number} has {len(step.dropout_keys)} dropout keys, "
+                f"model {self.name} has {len(self.dropouts)} dropout layers"
+            )
+        return (step.first_rows[batch], *step.dropout_keys)
+
     @property
     def parameters(self) -> int:
         """How many numbers are trained."""
@@ -137,20 +158,20 @@ class ModelSpec:
         return sum(node.parameter_memory for node in self.walk())
 
 
-def _place(layers: Sequence[Layer], shape: Shape, prefix: str) -> tuple[Node, ...]:
+def _place(layers: Sequence[Layer], shape: Shape, prefix: str, dropouts: Iterator[int]) -> tuple[Node, ...]:
     nodes = []
     for layer in _named(layers, prefix):
-        node = _place_one(layer, shape, prefix)
+        node = _place_one(layer, shape, prefix, dropouts)
         nodes.append(node)
         shape = node.output_shape
     return tuple(nodes)
 
 
-def _place_one(layer: Layer, shape: Shape, prefix: str) -> Node:
+def _place_one(layer: Layer, shape: Shape, prefix: str, dropouts: Iterator[int]) -> Node:
     path = prefix + layer.name
     if isinstance(layer, Residual):
-        body = _place(layer.body, shape, prefix=f"{path}.")
-        shortcut = _place(layer.shortcut, shape, prefix=f"{path}.")
+        body = _place(layer.body, shape, f"{path}.", dropouts)
+        shortcut = _place(layer.shortcut, shape, f"{path}.", dropouts)
         ends = [part[-1].output_shape if part else shape for part in (body, shortcut)]
         if ends[0] != ends[1]:
             raise ShapeError(
@@ -161,7 +182,8 @@ def _place_one(layer: Layer, shape: Shape, prefix: str) -> Node:
             raise ShapeError(f"layer {path}: body and shortcut share a layer name; name their layers")
         return Node(path, layer, shape, ends[0], body, shortcut)
     try:
-        return Node(path, layer, shape, layer.output_shape(shape))
+        index = next(dropouts) if isinstance(layer, Dropout) else -1
+        return Node(path, layer, shape, layer.output_shape(shape), dropout=index)
     except ShapeError as error:
         raise ShapeError(f"layer {path}, given {format_shape(shape)}: {error}") from None
 

@@ -53,38 +53,40 @@ class Draws:
 
 @dataclass(frozen=True)
 class StepInput:
-    """What changes from step to step.
+    """What changes from step to step. The plan works it out; a backend divides by nothing of its own.
 
     Args:
         number: the step, counted from 1 over the whole run.
         lr: learning rate of this step.
-        dropout_keys: one 32-bit key for each dropout layer, in the order of `ModelSpec.dropouts`.
         momentum: where the schedule moves it: in place of SGD's and RMSprop's momentum, of Adam's beta1.
+        dropout_keys: one 32-bit key for each dropout layer, in the order of `ModelSpec.dropouts`.
+        share: upstream gradient of each batch's summed loss: 1 / total weight of the step for a mean, 1 for
+            a sum.
+        first_rows: of each batch of the step, the place of its first row among the rows of the whole step;
+            dropout masks are counted from there.
 
     """
 
     number: int
     lr: float
-    dropout_keys: tuple[int, ...] = ()
     momentum: float | None = None
+    dropout_keys: tuple[int, ...] = ()
+    share: float = 1.0
+    first_rows: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one step: sums, which add up where means do not.
+    """What only the device knows of a step; how many samples it had and what they weigh, the plan knows.
 
     Args:
-        loss_sum: of the losses.
-        correct: predictions.
-        count: samples.
-        weight: of the samples, what the mean loss divides by; equal to `count` without class weights.
+        loss_sum: sum of the samples' losses.
+        correct: number of correct predictions.
 
     """
 
     loss_sum: float
     correct: int
-    count: int
-    weight: float
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,30 @@
 """The one training loop: epochs, evaluation, stopping, checkpoints, observers. A step is a backend's."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xtrain import plan
 from xtrain.errors import NonFiniteError
-from xtrain.protocols import Batch, Dataset, Handle, Loop, Model, Optimizer
-from xtrain.recipe import Recipe
-from xtrain.recipe.schedules import Clock, Plateau
+from xtrain.protocols import Batch, Handle, Loop
+from xtrain.recipe import Job
+from xtrain.recipe.schedules import Clock
 from xtrain.recipe.watch import mode_of
 from xtrain.runs.checkpoint import Checkpoint, averaged
 from xtrain.runs.progress import Progress, Sums
-from xtrain.spec import Metrics, State
+from xtrain.spec import State
+from xtrain.training.assembly import Parts, Source
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 _REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a backend built for one run."""
-
-    train: Dataset
-    test: Dataset
-    model: Model
-    optimizer: Optimizer
-    loop: Loop
-    validation: Dataset | None = None
 
 
 @dataclass(frozen=True)
@@ -45,11 +35,21 @@ class Store:
     load_best: Callable[[], Checkpoint]
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A step whose figures are still on the device: how many samples it had, what they weigh together."""
+
+    step: int
+    handle: Handle
+    count: int
+    weight: float
+
+
 class Trainer:
     """Walks the plan from where `progress` stands.
 
     Args:
-        recipe: what to do.
+        job: what to do.
         parts: what to do it with; model and optimizer already hold the state that `progress` stands at.
         progress: how far the run has come.
         observers: who watches.
@@ -60,23 +60,16 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        job: Job,
         parts: Parts,
         progress: Progress,
         observers: Sequence[Observer],
         store: Store,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._recipe, self._parts, self.progress = recipe, parts, progress
+        self._job, self._recipe, self._parts, self.progress = job, job.recipe, parts, progress
         self._observers, self._store, self._stopping = observers, store, stopping
-        self._pending: list[tuple[int, Handle]] = []
-        data = recipe.data
-        self._batches_per_epoch = plan.batches_per_epoch(len(parts.train), data.batch_size, data.drop_last)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many updates an epoch has."""
-        return self._recipe.steps_per_epoch(len(self._parts.train))
+        self._pending: list[Pending] = []
 
     def run(self) -> bool:
         """Train to the end of the recipe; False where it was stopped before."""
@@ -99,13 +92,14 @@ class Trainer:
     def _train_epoch(self) -> None:
         progress, loop = self.progress, self._recipe.loop
         started = time.perf_counter() - progress.train_seconds
-        draws = self._recipe.draws(len(self._parts.train), progress.epoch + 1, progress.batch)
-        for batches in in_groups(self._parts.train.batches(draws), loop.accumulate):
-            self._step(batches)
+        draws, train = self._job.draws(progress.epoch + 1, progress.batch), self._parts.train
+        labels = (train.labels[indices] for indices in draws.batches)
+        for group in in_groups(zip(train.dataset.batches(draws), labels, strict=True), loop.accumulate):
+            self._step([batch for batch, _ in group], [labels for _, labels in group])
             progress.train_seconds = time.perf_counter() - started
-            if progress.step % loop.log_every == 0:
+            ends = progress.batch == self._job.batches_per_epoch
+            if ends or progress.step % loop.log_every == 0:
                 self._log()
-            ends = progress.batch == self._batches_per_epoch
             if not ends and loop.checkpoint_due(progress.step, progress.epoch + 1, ends):
                 self._save()
             if self._stopping():
@@ -115,18 +109,17 @@ class Trainer:
 
     def _clock(self) -> Clock:
         """The step under way, which `progress` has counted."""
-        progress = self.progress
-        epochs, per_epoch = self._recipe.loop.epochs, self.steps_per_epoch
-        return Clock(progress.epoch + 1, progress.step, per_epoch, epochs, progress.plateau.made)
+        return self._job.clock(self.progress.step, self.progress.plateau.made)
 
-    def _step(self, batches: Sequence[Batch]) -> None:
-        recipe, progress = self._recipe, self.progress
+    def _step(self, batches: Sequence[Batch], labels: Sequence[NDArray[np.int64]]) -> None:
+        progress = self.progress
         progress.step += 1
         progress.batch += len(batches)
-        step = recipe.step_input(self._clock())
-        self._pending.append((progress.step, self._parts.loop.train_step(batches, step)))
+        handle = self._parts.loop.train_step(batches, self._job.step_input(self._clock(), labels))
+        count, weight = sum(map(len, labels)), sum(map(self._job.weight, labels))
+        self._pending.append(Pending(progress.step, handle, count, weight))
         for observer in self._observers:
-            observer.step(progress.step, recipe.data.batch_size * len(batches))
+            observer.step(progress.step, count)
 
     def _finish_epoch(self) -> None:
         progress, loop = self.progress, self._recipe.loop
@@ -141,13 +134,13 @@ class Trainer:
 
     def _evaluate(self) -> EpochRecord:
         """The figures of the epoch that ends, with the averaged weights where there are such."""
-        progress, parts, size = self.progress, self._parts, self._recipe.data.eval_batch_size
+        progress, parts, job = self.progress, self._parts, self._job
         trained = progress.epoch_sums
         with self._averaged():
-            test, test_seconds = evaluate(parts.loop, parts.test, size)
+            test, test_seconds = evaluate(job, parts.loop, parts.test)
             val, val_seconds = None, None
             if parts.validation:
-                val, val_seconds = evaluate(parts.loop, parts.validation, size)
+                val, val_seconds = evaluate(job, parts.loop, parts.validation)
         for name, sums in (("test", test), ("validation", val)):
             if sums and not np.isfinite(sums.loss_sum):
                 raise NonFiniteError(
@@ -184,13 +177,12 @@ class Trainer:
         """Let best, early stopping and plateau see an epoch's figures; True where it is the best."""
         recipe, progress = self._recipe, self.progress
         assert recipe.loop.monitor is not None  # a recipe's defaults are explicit
-        best = progress.best.see(figures[recipe.loop.monitor], mode_of(recipe.loop.monitor))
+        best = progress.best.update(figures[recipe.loop.monitor], mode_of(recipe.loop.monitor))
         if best:
             progress.best_step = progress.step
         if recipe.stopping:
-            recipe.stopping.see(progress.stopping, figures)
-        if isinstance(recipe.schedule, Plateau):
-            recipe.schedule.see(progress.plateau, figures)
+            recipe.stopping.update(progress.stopping, figures)
+        recipe.schedule.update(progress.plateau, figures)
         return best
 
     def _restore_best(self) -> None:
@@ -204,7 +196,7 @@ class Trainer:
         """Read what is pending and tell the observers; sums start anew."""
         self._read()
         progress = self.progress
-        lr = self._recipe.lr(self._clock())
+        lr = self._job.lr(self._clock())
         record = TrainRecord(progress.epoch + 1, progress.step, progress.log_sums.loss, lr)
         progress.log_sums = Sums()
         for observer in self._observers:
@@ -212,13 +204,13 @@ class Trainer:
 
     def _read(self) -> None:
         """Wait for the pending steps and add up their figures; one that is not finite ends the run."""
-        metrics = self._parts.loop.read([handle for _, handle in self._pending])
-        for (step, _), figures in zip(self._pending, metrics, strict=True):
+        metrics = self._parts.loop.read([pending.handle for pending in self._pending])
+        for pending, figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
-                loss = figures.loss_sum / figures.weight
-                raise NonFiniteError(f"the loss of step {step} is {loss}", remedy=_REMEDY)
-            self.progress.epoch_sums.add(figures)
-            self.progress.log_sums.add(figures)
+                loss = figures.loss_sum / pending.weight if pending.weight else figures.loss_sum
+                raise NonFiniteError(f"the loss of step {pending.step} is {loss}", remedy=_REMEDY)
+            self.progress.epoch_sums.add(figures, pending.count, pending.weight)
+            self.progress.log_sums.add(figures, pending.count, pending.weight)
         self._pending.clear()
 
     def _save(self, best: bool = False) -> None:
@@ -230,20 +222,14 @@ class Trainer:
         self._store.save(Checkpoint(model, self._parts.optimizer.state(), self.progress), best)
 
 
-def evaluate(loop: Loop, dataset: Dataset, batch_size: int) -> tuple[Sums, float]:
+def evaluate(job: Job, loop: Loop, source: Source) -> tuple[Sums, float]:
     """Loss and accuracy over a whole split, and the seconds it took."""
-    started = time.perf_counter()
-    handles = [loop.eval_step(batch) for batch in dataset.batches(plan.eval_draws(len(dataset), batch_size))]
-    sums = add_up(loop.read(handles))
+    started, sums = time.perf_counter(), Sums()
+    draws = plan.eval_draws(len(source.labels), job.recipe.data.eval_batch_size)
+    metrics = loop.read([loop.eval_step(batch) for batch in source.dataset.batches(draws)])
+    for figures, indices in zip(metrics, draws.batches, strict=True):
+        sums.add(figures, len(indices), job.weight(source.labels[indices]))
     return sums, time.perf_counter() - started
-
-
-def add_up(metrics: Iterable[Metrics]) -> Sums:
-    """The sums of several steps."""
-    sums = Sums()
-    for figures in metrics:
-        sums.add(figures)
-    return sums
 
 
 def in_groups(items: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -12,7 +12,7 @@ def _images(change: Predict) -> Predict:
 
 def _raw(s: Situation) -> Array:
     """Pixel values, before the table: whole numbers."""
-    images, normalize = s.right["data/images"], s.recipe.normalize
+    images, normalize = s.right["data/images"], s.job.normalize
     mean, std = (np.array(values).reshape(1, -1, 1, 1) for values in (normalize.mean, normalize.std))
     pixels: Array = np.rint((images * std + mean) * 255)
     return pixels

@@ -108,7 +108,7 @@ def _lr_in_momentum(s: Situation) -> State | None:
     given = s.optimizer
     if not isinstance(given, SGD) or not given.momentum or not s.step.lr:
         return None
-    decayed = given.decayed(s.recipe.model_spec)
+    decayed = given.decayed(s.model)
     gradients = {
         name: s.step.lr * (g + (given.weight_decay * s.weights[name] if name in decayed else 0))
         for name, g in s.gradients.items()
@@ -127,7 +127,7 @@ def _other_decay(s: Situation) -> State | None:
     if isinstance(given, Adam):
         return s.updated(AdamW(**options))
     found = s.updated(replace(given, weight_decay=0.0))
-    for name in given.decayed(s.recipe.model_spec):
+    for name in given.decayed(s.model):
         found[name] = found[name] - s.step.lr * given.weight_decay * s.weights[name]
     return found
 
@@ -135,7 +135,7 @@ def _other_decay(s: Situation) -> State | None:
 def _lr_of(shift: int) -> Update:
     def update(s: Situation) -> State | None:
         number = s.number + shift
-        if not 1 <= number <= s.bench.steps:
+        if not 1 <= number <= s.job.steps:
             return None
         lr = s.bench.step(number).lr
         return None if lr == s.step.lr else s.updated(step=replace(s.step, lr=lr))
@@ -189,7 +189,7 @@ def _averages_from_zero(s: Situation) -> State | None:
     if given.ema is None:
         return None
     found = s.updated()
-    for name in s.recipe.model_spec.trainable:
+    for name in s.model.trainable:
         key = f"{name}/ema"
         found[key] = given.ema * s.moments[key] + (1 - given.ema) * found[name]
     return found
@@ -200,7 +200,7 @@ def _ascent(s: Situation) -> State | None:
 
 
 def _nothing(s: Situation) -> State | None:
-    return s.moments | {name: s.weights[name] for name in s.recipe.model_spec.trainable}
+    return s.moments | {name: s.weights[name] for name in s.model.trainable}
 
 
 CAUSES = tuple(

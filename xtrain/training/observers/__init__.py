@@ -3,19 +3,18 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xtrain.recipe import Recipe
+from xtrain.recipe import Job
 
 
 @dataclass(frozen=True)
 class Start:
     """What is about to happen."""
 
-    recipe: Recipe
+    job: Job
     path: Path
     backend: str
     device: str
     step: int
-    steps_per_epoch: int
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Lines(Observer):
     def start(self, start: Start) -> None:
         """Remember where to count from."""
         self._start = start
-        self._left = start.recipe.loop.epochs * start.steps_per_epoch - start.step
+        self._left = start.job.steps - start.step
         self._first = start.step
         self._rate = Rate()
 
@@ -36,13 +36,13 @@ class Lines(Observer):
         done = record.step - self._first
         left = self._rate.seconds / done * (self._left - done) if done else 0.0
         self._say(
-            f"epoch {record.epoch}/{self._start.recipe.loop.epochs}  step {record.step}  "
+            f"epoch {record.epoch}/{self._start.job.recipe.loop.epochs}  step {record.step}  "
             f"loss {record.loss:.4f}  {self._rate.value:,.0f} images/s  {clock(left)} left"
         )
 
     def epoch(self, record: EpochRecord) -> None:
         """The figures of the epoch."""
-        self._say(epoch_line(record, self._start.recipe.loop.epochs))
+        self._say(epoch_line(record, self._start.job.recipe.loop.epochs))
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
@@ -67,7 +67,7 @@ class Bar(Observer):
 
     def start(self, start: Start) -> None:
         """Show the bar where the run stands."""
-        self._epochs, self._per_epoch = start.recipe.loop.epochs, start.steps_per_epoch
+        self._epochs, self._per_epoch = start.job.recipe.loop.epochs, start.job.steps_per_epoch
         self._rate = Rate()
         self._task = self._bar.add_task(
             "train",
