@@ -11,7 +11,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pluggy
@@ -21,7 +21,7 @@ from xtrain.protocols import Backend, Files
 from xtrain.spec import Precision, Probe
 
 GROUP = "xtrain.backends"
-_DEVICE = re.compile(r"auto|cpu|(gpu|ascend)(:\d+)?")
+_DEVICE = re.compile(r"[a-z]+(:\d+)?")
 
 hookspec = pluggy.HookspecMarker("xtrain")
 hookimpl = pluggy.HookimplMarker("xtrain")
@@ -53,7 +53,8 @@ def load(
     """Make one backend. `BackendError` names what is wrong: unknown, or a plugin that does not load."""
     if name in names() and not _DEVICE.fullmatch(device):
         raise BackendError(
-            f"backend {name}: {device!r} is not a device", remedy="give auto, cpu, gpu[:i] or ascend[:i]"
+            f"backend {name}: {device!r} is not a device",
+            remedy="give auto, or a name with a number where there are several: cpu, gpu:0, ascend:1",
         )
     backend = _ask(name, "xtrain_backend", device=device, threads=threads, precision=precision)
     if backend is None:
@@ -136,6 +137,38 @@ def probe(name: str) -> Probe:
     backend = load(name)
     os.environ.update(backend.environment(None, None))
     return backend.probe()
+
+
+def resolve_device(backend: str, asked: str, found: Sequence[str]) -> str:
+    """The device that is meant by its name; `auto` is the first accelerator, else the CPU.
+
+    Args:
+        backend: as an error names it.
+        asked: `auto`, `cpu`, `gpu`, `gpu:1`, ...; a name without a number means number 0.
+        found: the devices that there are, such as `("cpu", "gpu:0")`.
+
+    Raises:
+        BackendError: there is no such device.
+
+    """
+    if asked == "auto":
+        return next((device for device in found if device != "cpu"), "cpu")
+    for name in (asked, f"{asked}:0"):
+        if name in found:
+            return name
+    raise BackendError(
+        f"backend {backend} has no device {asked!r}", remedy=f"devices here: {', '.join(found)}"
+    )
+
+
+class Lazy:
+    """A module that is imported when something of it is first used, so that importing a backend is quick."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, member: str) -> Any:
+        return getattr(importlib.import_module(self._name), member)
 
 
 def require(backend: Backend) -> None:

@@ -5,15 +5,19 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xtrain.errors import BackendError
-from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Precision, Probe, Split
-from xtrain_torch import terms
+from xtrain.plugins import Lazy, resolve_device
+from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Precision, Probe, Split, explain
+from xtrain_torch.layers import LAYERS
+from xtrain_torch.losses import LOSSES
+from xtrain_torch.updates import SHARED, UPDATES
 
 if TYPE_CHECKING:
     from xtrain_torch.dataset import TorchDataset
     from xtrain_torch.loop import TorchLoop
     from xtrain_torch.model import TorchModel
     from xtrain_torch.optimizer import TorchOptimizer
+
+torch: Any = Lazy("torch")
 
 
 class TorchBackend:
@@ -36,24 +40,16 @@ class TorchBackend:
     def probe(self) -> Probe:
         """Version and devices, or why torch can't be imported."""
         try:
-            torch = importlib.import_module("torch")
+            importlib.import_module("torch")
         except (ImportError, OSError) as error:
             return Probe(None, problem=str(error))
-        found = torch.cuda.device_count()
-        index = int(self.device.partition(":")[2] or 0)
-        on_gpu = self.device != "cpu" and index < found
-        precisions, why = _of_gpu(torch, index) if on_gpu else _of_cpu(torch)
-        return Probe(
-            importlib.metadata.version("torch"),
-            devices=("cpu", *(f"gpu:{i}" for i in range(found))),
-            precisions=("float32", *precisions),
-            modes=("eager",),
-            notes={"precision": why},
-        )
+        version, devices = importlib.metadata.version("torch"), _devices()
+        precisions, why = _precisions(self.device, devices)
+        return Probe(version, devices, ("float32", *precisions), modes=("eager",), notes={"precision": why})
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
         """What each key becomes in torch's own terms."""
-        return terms.explain(model, loss, optimizer)
+        return explain(model, loss, optimizer, LAYERS, LOSSES, UPDATES, SHARED)
 
     def dataset(self, split: Split) -> "TorchDataset":
         """Batches as torch tensors on the device."""
@@ -68,7 +64,7 @@ class TorchBackend:
         return TorchModel(spec, self._open(), self._precision)
 
     def optimizer(self, spec: OptimizerSpec, model: "TorchModel") -> "TorchOptimizer":
-        """A torch.optim optimizer over the model's parameters."""
+        """torch.optim's kernels over the model's parameters."""
         from xtrain_torch.optimizer import TorchOptimizer
 
         return TorchOptimizer(spec, model)
@@ -81,40 +77,24 @@ class TorchBackend:
 
     def _open(self) -> str:
         """Resolve the device and return torch's name for it."""
-        import torch
-
+        self.device = resolve_device(self.name, self.device, _devices())
         if self._threads:
             torch.set_num_threads(self._threads)
-        # On by default for convolutions, and not the same numbers.
-        torch.backends.cudnn.allow_tf32 = self._precision == "tf32"
-        torch.backends.cuda.matmul.allow_tf32 = self._precision == "tf32"
-        torch.backends.cudnn.deterministic = True
-        found = torch.cuda.device_count()
-        kind, _, index = self.device.partition(":")
-        if kind == "auto":
-            kind = "gpu" if found else "cpu"
-        if kind == "gpu" and int(index or 0) < found:
-            self.device = f"gpu:{int(index or 0)}"
-            return f"cuda:{int(index or 0)}"
-        if kind != "cpu" or index:
-            devices = ["cpu", *(f"gpu:{i}" for i in range(found))]
-            raise BackendError(
-                f"backend torch has no device {self.device!r}", remedy=f"devices here: {', '.join(devices)}"
-            )
-        self.device = "cpu"
-        return "cpu"
+        return self.device.replace("gpu", "cuda")
 
 
-def _of_cpu(torch: Any) -> tuple[tuple[Precision, ...], str]:
-    """Precisions of the processor besides float32, and why no others."""
-    found = torch.cpu.get_capabilities()
-    narrow: tuple[Precision, ...] = ("bf16",) if found.get("amx_bf16") or found.get("avx512_bf16") else ()
+def _devices() -> tuple[str, ...]:
+    return ("cpu", *(f"gpu:{i}" for i in range(torch.cuda.device_count())))
+
+
+def _precisions(device: str, found: tuple[str, ...]) -> tuple[tuple[Precision, ...], str]:
+    """Precisions of a device besides float32, and why it has no others."""
+    index = int(device.partition(":")[2] or 0)
+    if device != "cpu" and f"gpu:{index}" in found:
+        if torch.cuda.get_device_capability(index) < (8, 0):
+            return ("fp16",), "tf32 and bf16 came with Ampere, and this GPU is older"
+        return ("tf32", "bf16", "fp16"), "this GPU has all there are"
+    cpu = torch.cpu.get_capabilities()
+    narrow: tuple[Precision, ...] = ("bf16",) if cpu.get("amx_bf16") or cpu.get("avx512_bf16") else ()
     lacking = "" if narrow else "this processor multiplies no bfloat16 itself; "
     return narrow, f"{lacking}tf32 is a GPU's, and fp16 on a CPU takes a hundred times as long as float32"
-
-
-def _of_gpu(torch: Any, index: int) -> tuple[tuple[Precision, ...], str]:
-    """Precisions of a GPU besides float32, and why no others."""
-    if torch.cuda.get_device_capability(index) < (8, 0):
-        return ("fp16",), "tf32 and bf16 came with Ampere, and this GPU is older"
-    return ("tf32", "bf16", "fp16"), "this GPU has all there are"

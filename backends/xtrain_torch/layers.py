@@ -1,20 +1,34 @@
-"""The lowering table: one function for each layer of the vocabulary."""
+"""The lowering table: an entry for each layer of the vocabulary, with its term. Using one loads torch."""
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import ModelSpec, Node, pools_first
+from xtrain.plugins import Lazy
+from xtrain.spec import Lowerings, Node
 from xtrain.spec import layers as spec
-from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xtrain_torch import modules
+else:
+    nn, modules = Lazy("torch.nn"), Lazy("xtrain_torch.modules")
+
+LAYERS: Lowerings[Callable[[Node, Any], nn.Module]] = Lowerings("torch", "layer")
 
 
+def lower(node: Node) -> nn.Module:
+    """The module for one layer in its place."""
+    return LAYERS.of(node.layer, node.path)(node, node.layer)
+
+
+@LAYERS.register(
+    spec.Conv2d,
+    "nn.Conv2d({node.input_shape[0]}, {out_channels}, kernel_size={kernel_size}, "
+    "stride={stride}, padding={padding}, bias={bias})",
+)
 def conv2d(node: Node, layer: spec.Conv2d) -> nn.Module:
     """nn.Conv2d."""
     channels = node.input_shape[0]
@@ -22,239 +36,58 @@ def conv2d(node: Node, layer: spec.Conv2d) -> nn.Module:
     return nn.Conv2d(channels, layer.out_channels, size, stride, padding, bias=layer.bias)
 
 
+@LAYERS.register(spec.Linear, "nn.Linear({node.input_shape[0]}, {out_features}, bias={bias})")
 def linear(node: Node, layer: spec.Linear) -> nn.Module:
     """nn.Linear."""
     return nn.Linear(node.input_shape[0], layer.out_features, bias=layer.bias)
 
 
+@LAYERS.register(spec.BatchNorm2d, "nn.BatchNorm2d({node.input_shape[0]}, eps={eps}, momentum={momentum})")
 def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Module:
     """nn.BatchNorm2d."""
     return nn.BatchNorm2d(node.input_shape[0], eps=layer.eps, momentum=layer.momentum)
 
 
-def relu(node: Node, layer: spec.ReLU) -> nn.Module:
-    """nn.ReLU; `attach_all` says where it works in place."""
-    return nn.ReLU()
-
-
+@LAYERS.register(spec.MaxPool2d, "nn.MaxPool2d({kernel_size}, stride={layer.step}, padding={padding})")
 def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Module:
     """nn.MaxPool2d."""
     return nn.MaxPool2d(layer.kernel_size, layer.step, layer.padding)
 
 
+@LAYERS.register(spec.AvgPool2d, "nn.AvgPool2d({kernel_size}, stride={layer.step}, padding={padding})")
 def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Module:
     """nn.AvgPool2d."""
     return nn.AvgPool2d(layer.kernel_size, layer.step, layer.padding)
 
 
+@LAYERS.register(
+    spec.LSTM, "nn.LSTM({node.input_shape[1]}, {hidden_size}, num_layers={num_layers}, batch_first=True)"
+)
+def lstm(node: Node, layer: spec.LSTM) -> nn.Module:
+    """nn.LSTM."""
+    return modules.LSTM(node.input_shape[1], layer.hidden_size, layer.num_layers, batch_first=True)
+
+
+@LAYERS.register(spec.Dropout, lambda node: f"x * mask / {1 - node.layer.p:g}, the mask from the plan")
+def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
+    """Dropout whose mask comes from the plan."""
+    return modules.Dropout(layer.p, node.dropout)
+
+
+@LAYERS.register(spec.Residual, lambda node: f"body(x) + {'shortcut(x)' if node.shortcut else 'x'}")
+def residual(node: Node, layer: spec.Residual) -> nn.Module:
+    """body(x) + shortcut(x)."""
+    return modules.Residual(node)
+
+
+@LAYERS.register(spec.AdaptiveAvgPool2d, "nn.AdaptiveAvgPool2d({output_size})")
 def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> nn.Module:
     """nn.AdaptiveAvgPool2d."""
     return nn.AdaptiveAvgPool2d(layer.output_size)
 
 
-def flatten(node: Node, layer: spec.Flatten) -> nn.Module:
-    """nn.Flatten."""
-    return nn.Flatten()
-
-
-def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
-    """Dropout whose mask comes from the plan."""
-    return Dropout(layer.p, node.dropout)
-
-
-def log_softmax(node: Node, layer: spec.LogSoftmax) -> nn.Module:
-    """nn.LogSoftmax."""
-    return nn.LogSoftmax(dim=1)
-
-
-def rows(node: Node, layer: spec.Rows) -> nn.Module:
-    """[B, C, H, W] to [B, H, C*W]."""
-    return Rows()
-
-
-def lstm(node: Node, layer: spec.LSTM) -> nn.Module:
-    """nn.LSTM."""
-    return LSTM(node.input_shape[1], layer.hidden_size, layer.num_layers, batch_first=True)
-
-
-def last(node: Node, layer: spec.Last) -> nn.Module:
-    """[B, T, F] to [B, F]."""
-    return Last()
-
-
-def residual(node: Node, layer: spec.Residual) -> nn.Module:
-    """body(x) + shortcut(x)."""
-    return Residual(node)
-
-
-TABLE: dict[type[spec.Layer], Callable[[Node, Any], nn.Module]] = {
-    spec.Conv2d: conv2d,
-    spec.Linear: linear,
-    spec.BatchNorm2d: batch_norm2d,
-    spec.ReLU: relu,
-    spec.MaxPool2d: max_pool2d,
-    spec.AvgPool2d: avg_pool2d,
-    spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
-    spec.Flatten: flatten,
-    spec.Dropout: dropout,
-    spec.LogSoftmax: log_softmax,
-    spec.Rows: rows,
-    spec.LSTM: lstm,
-    spec.Last: last,
-    spec.Residual: residual,
-}
-
-
-def lower(node: Node) -> nn.Module:
-    """The module for one layer in its place."""
-    kind = type(node.layer)
-    if kind not in TABLE:
-        raise UnsupportedError(f"backend torch has no lowering for layer {node.path} ({kind.__name__})")
-    return TABLE[kind](node, node.layer)
-
-
-class Chain(nn.Module):
-    """Layers one after the other, each registered under its canonical name."""
-
-    layout = torch.contiguous_format  # of images, in memory
-    narrow: torch.dtype | None = None  # what products are computed in, where it is not float32
-
-    def __init__(self, model: ModelSpec) -> None:
-        super().__init__()
-        self._chain = attach_all(self, model.nodes, prefix="")
-
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
-        with autocast(x, self.narrow):
-            outputs = run(self._chain, x.contiguous(memory_format=self.layout), noise)
-        return outputs if self.narrow is None else outputs.to(torch.float32)
-
-    def channels_last(self) -> None:
-        """Keep images and kernels in memory as [H, W, C], where a CPU's convolutions are quicker."""
-        self.layout = torch.channels_last
-        self.to(memory_format=torch.channels_last)
-
-
-class Residual(nn.Module):
-    """body(x) + shortcut(x); an empty shortcut is the identity."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__()
-        prefix = f"{node.path}."
-        self._body = attach_all(self, node.body, prefix)
-        self._shortcut = attach_all(self, node.shortcut, prefix)
-
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Outputs of the body's shape."""
-        return run(self._body, x, noise) + run(self._shortcut, x, noise)
-
-
-class Rows(nn.Module):
-    """An image as a sequence of its rows."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, H, C*W]."""
-        return x.transpose(1, 2).flatten(2)
-
-
-class LSTM(nn.LSTM):
-    """nn.LSTM without its last state."""
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no state is fed
-        """[B, T, F] to [B, T, hidden]."""
-        outputs: Tensor = super().forward(x)[0]
-        return outputs
-
-
-class Last(nn.Module):
-    """The last step of a sequence."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, F] to [B, F]."""
-        return x[:, -1]
-
-
-class Dropout(nn.Module):
-    """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`."""
-
-    def __init__(self, p: float, index: int) -> None:
-        super().__init__()
-        self.p, self.index = p, index  # among the model's dropout layers
-
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """In evaluation mode, or without noise, the identity."""
-        if not self.training or noise is None:
-            return x
-        first = noise[0] * math.prod(x.shape[1:])
-        elements = torch.arange(x.numel(), dtype=torch.int32, device=x.device) + first
-        hashed = mix(mix(elements) ^ noise[1 + self.index])
-        kept = _shift(hashed, 8) >= threshold(self.p)
-        return x * (kept.view(x.shape).to(x.dtype) * (1 / (1 - self.p)))
-
-
-def mix(x: Tensor) -> Tensor:
-    """`xtrain.spec.dropout.mix` on int32, whose products wrap around as unsigned ones do."""
-    x = x ^ _shift(x, SHIFTS[0])
-    x = x * _signed(MULTIPLIERS[0])
-    x = x ^ _shift(x, SHIFTS[1])
-    x = x * _signed(MULTIPLIERS[1])
-    return x ^ _shift(x, SHIFTS[2])
-
-
-def _shift(x: Tensor, bits: int) -> Tensor:
-    """Logical shift right: int32's own drags the sign along."""
-    return (x >> bits) & ((1 << (32 - bits)) - 1)
-
-
-def _signed(word: int) -> int:
-    """The int32 with the same bits as an unsigned word."""
-    return word - (1 << 32) if word >= 1 << 31 else word
-
-
-def noise_tensor(noise: Sequence[int], device: str) -> Tensor:
-    """`ModelSpec.noise` as int32 [1 + dropouts]."""
-    return torch.tensor([*map(_signed, noise)], dtype=torch.int32, device=device)
-
-
-def autocast(x: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Where products are computed in `dtype`, if there is one, on the device of x."""
-    return nullcontext() if dtype is None else torch.autocast(x.device.type, dtype)
-
-
-_UNNEEDED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, Residual)
-"""Layers that give a tensor of their own and do not need it for their gradient."""
-
-
-def attach_all(parent: nn.Module, nodes: Sequence[Node], prefix: str) -> list[nn.Module]:
-    """Lower layers and register them below `parent`; they come in the order in which they run."""
-    modules = [attach(parent, node, prefix) for node in pools_first(nodes)]
-    for before, module in itertools.pairwise(modules):
-        if isinstance(module, nn.ReLU) and isinstance(before, _UNNEEDED):
-            module.inplace = True
-    return modules
-
-
-def attach(parent: nn.Module, node: Node, prefix: str) -> nn.Module:
-    """Lower a node and register it below `parent`; a dot in its name makes a container."""
-    module = lower(node)
-    *containers, name = node.path.removeprefix(prefix).split(".")
-    for container in containers:
-        if container not in dict(parent.named_children()):
-            _add(parent, container, nn.Module())
-        parent = parent.get_submodule(container)
-    _add(parent, name, module)
-    return module
-
-
-def _add(parent: nn.Module, name: str, module: nn.Module) -> None:
-    try:
-        parent.add_module(name, module)
-    except KeyError as error:  # as `train` or `forward`
-        raise UnsupportedError(f"backend torch takes no layer called {name!r}: {error.args[0]}") from None
-
-
-def run(layers: Sequence[nn.Module], x: Tensor, noise: Tensor | None) -> Tensor:
-    """Pass x through the layers; those that draw get the noise as well."""
-    for layer in layers:
-        x = layer(x, noise) if isinstance(layer, Dropout | Residual) else layer(x)
-    return x
+LAYERS.register(spec.ReLU, "nn.ReLU()")(lambda node, layer: nn.ReLU())
+LAYERS.register(spec.Flatten, "nn.Flatten()")(lambda node, layer: nn.Flatten())
+LAYERS.register(spec.LogSoftmax, "nn.LogSoftmax(dim=1)")(lambda node, layer: nn.LogSoftmax(dim=1))
+LAYERS.register(spec.Rows, "x.transpose(1, 2).flatten(2)")(lambda node, layer: modules.Rows())
+LAYERS.register(spec.Last, "x[:, -1]")(lambda node, layer: modules.Last())

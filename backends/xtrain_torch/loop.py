@@ -1,14 +1,13 @@
 """Training and evaluation steps, eager."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput
 from xtrain_torch.dataset import Batch
+from xtrain_torch.losses import LOSSES
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
@@ -21,23 +20,23 @@ class TorchLoop:
 
     def __init__(self, model: TorchModel, loss: LossSpec, optimizer: TorchOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum = _lower(loss)
+        self._loss_sum = LOSSES.of(loss)(loss)
         by_class = loss.class_weights
         self._share = (0.0, torch.zeros((), device=model.device))
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
-        handle = self._backward(batches, step)
-        self._optimizer.apply(step)
-        self._optimizer.clear()
-        return handle
+        with self._model.numerics():
+            handle = self._backward(batches, step)
+            self._optimizer.apply(step)
+            return handle
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
         images, labels = batch
-        self._mode(training=False)
-        with torch.inference_mode():
+        self._model.mode(training=False)
+        with torch.inference_mode(), self._model.numerics():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
             return [(loss, _correct(logits, labels))]
@@ -56,7 +55,8 @@ class TorchLoop:
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
-        self._backward([batch], step)
+        with self._model.numerics():
+            self._backward([batch], step)
         state: State = {}
         for name in self._model.spec.trainable:
             gradient = self._model.tensors[name].grad
@@ -66,7 +66,7 @@ class TorchLoop:
         return state
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        self._mode(training=True)
+        self._model.mode(training=True)
         share, handle = self._upstream(step.share), []
         for index, (images, labels) in enumerate(batches):
             logits = self._model.native(images, self._model.noise(step, index))
@@ -82,36 +82,6 @@ class TorchLoop:
             self._share = scaled, torch.tensor(scaled, device=self._model.device)
         return self._share[1]
 
-    def _mode(self, training: bool) -> None:
-        if self._model.native.training != training:
-            self._model.native.train(training)
-
 
 def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
     return (outputs.argmax(1) == labels).sum()
-
-
-LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Outputs [B, K], labels [B] and class weights [K] to the sum of the losses."""
-
-
-def _lower(loss: LossSpec) -> LossFunction:
-    match loss:
-        case CrossEntropy():
-            smoothing = loss.label_smoothing
-            return lambda logits, labels, weights: F.cross_entropy(
-                logits, labels, weights, reduction="sum", label_smoothing=smoothing
-            )
-        case NLL():
-            return lambda outputs, labels, weights: F.nll_loss(outputs, labels, weights, reduction="sum")
-        case MSE():
-            return _mean_square if loss.reduction == "mean" else _square
-    raise UnsupportedError(f"backend torch has no loss {loss!r}")
-
-
-def _square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    return F.mse_loss(outputs, F.one_hot(labels, outputs.shape[1]).to(outputs.dtype), reduction="sum")
-
-
-def _mean_square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    return _square(outputs, labels, weights) / outputs.shape[1]

@@ -1,6 +1,8 @@
 """A lowered model: an nn.Module with canonical names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xtrain.spec import BatchNorm2d, Conv2d, ModelSpec, Node, Precision, State, StepInput, trace
-from xtrain_torch.layers import Chain, autocast, noise_tensor, run
+from xtrain_torch.modules import Network, autocast, noise_tensor, run
 
 _NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,7 +25,7 @@ class TorchModel:
     def __init__(self, spec: ModelSpec, device: str, precision: Precision = "float32") -> None:
         self.spec, self.device, self.precision = spec, device, precision
         with torch.device("meta"):  # no weights are drawn, they come by load
-            network = Chain(spec)
+            network = Network(spec)
         network.to_empty(device=device)
         # Batch norm adds up its statistics in float32 there, in double otherwise: 4e-5 against 4e-6 in a VGG.
         kinds = {type(node.layer) for node in spec.walk()}
@@ -31,6 +33,7 @@ class TorchModel:
             network.channels_last()
         network.narrow = _NARROW.get(precision)
         self.native = network
+        self.numerics = nullcontext if device == "cpu" else partial(_numerics, precision == "tf32")
         self.tensors = {name: self.native.state_dict(keep_vars=True)[name] for name in spec.tensors}
 
     def state(self) -> State:
@@ -45,8 +48,8 @@ class TorchModel:
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""
-        self.native.eval()
-        with torch.inference_mode():
+        self.mode(training=False)
+        with torch.inference_mode(), self.numerics():
             logits: Tensor = self.native(torch.from_numpy(images).to(self.device))
         return logits.cpu().numpy()
 
@@ -58,8 +61,8 @@ class TorchModel:
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one."""
         noise = self.noise(step) if step else None
-        self.native.train(step is not None)
-        with torch.no_grad():
+        self.mode(training=step is not None)
+        with torch.no_grad(), self.numerics():
             return trace(
                 self.spec.nodes,
                 images,
@@ -73,7 +76,27 @@ class TorchModel:
         with autocast(x, self.native.narrow):
             return run([self.native.get_submodule(node.path)], x, noise)
 
+    def mode(self, training: bool) -> None:
+        """Training or evaluation."""
+        if self.native.training != training:
+            self.native.train(training)
+
     def noise(self, step: StepInput, batch: int = 0) -> Tensor | None:
         """What the dropout masks of a batch of the step come from; None where there is no dropout."""
         noise = self.spec.noise(step, batch)
         return noise_tensor(noise, self.device) if self.spec.dropouts else None
+
+
+@contextmanager
+def _numerics(tf32: bool) -> Iterator[None]:
+    """A GPU's libraries for the time of a call: kernels that repeat, and TF32 only where it is asked for.
+
+    torch lets cuDNN use it by default. The flags are the whole process's, so they go back to what they were.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = True, tf32, tf32
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = before

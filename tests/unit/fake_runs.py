@@ -10,8 +10,8 @@ from xtrain import data, plan
 from xtrain.data.batches import per_channel
 from xtrain.runs.progress import Progress
 from xtrain.spec import Split
-from xtrain.training.observers import Observer
 from xtrain.training.assembly import Parts, Source
+from xtrain.training.observers import Observer
 from xtrain.training.trainer import Store, Trainer
 
 TRAIN, TEST = 23, 9
@@ -92,9 +92,7 @@ class Training:
         held_out = tested if recipe.data.validation else None
         parts = Parts(trained, tested, self.model, self.optimizer, loop, held_out)
         stopping = (lambda: self.trainer.progress.step >= stop_after) if stop_after else (lambda: False)
-        self.trainer = Trainer(
-            job, parts, progress, [self.recorder], Store(self._save, self._best), stopping
-        )
+        self.trainer = Trainer(job, parts, progress, [self.recorder], Store(self._save, self._best), stopping)
 
     def run(self):
         """True where it came to the end of the recipe."""

@@ -32,9 +32,11 @@ from xtrain.spec.layers import (
     Rows,
 )
 from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
+from xtrain.spec.lowering import Lowerings, Term, Tree, explain
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
 from xtrain.spec.order import pools_first, trace
+from xtrain.spec.rates import Rates, rates
 from xtrain.spec.run import (
     Draws,
     Metrics,
@@ -72,6 +74,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "LossSpec",
+    "Lowerings",
     "MaxPool2d",
     "Metrics",
     "ModelSpec",
@@ -84,6 +87,7 @@ __all__ = [
     "RandomErasing",
     "RandomHorizontalFlip",
     "RandomRotation",
+    "Rates",
     "ReLU",
     "Residual",
     "Resize",
@@ -93,8 +97,12 @@ __all__ = [
     "State",
     "StepInput",
     "TensorSpec",
+    "Term",
     "Transform",
+    "Tree",
+    "explain",
     "keep_mask",
     "pools_first",
+    "rates",
     "trace",
 ]
