@@ -140,8 +140,9 @@ def _array(value: Any, name: str, path: Path) -> NDArray[Any]:
 
 def _called(place: Place, table: Any) -> Place:
     """With the name that the parameter had where the file comes from."""
-    names = [table[key] for key in place.keys if isinstance(table, Mapping) and key in table]
-    return Place(place.keys, str(names[0]), place.transposed) if names else place
+    names = [table.get(key) for key in place.keys] if isinstance(table, Mapping) else []
+    name = next((name for name in names if isinstance(name, str)), None)
+    return place if name is None else Place(place.keys, name, place.transposed)
 
 
 def _kept(model: ModelSpec, optimizer: OptimizerSpec, moments: State) -> dict[str, Any]:
