@@ -44,7 +44,7 @@ from xtrain.spec.run import (
     State,
     StepInput,
 )
-from xtrain.spec.tensors import Shape, TensorSpec
+from xtrain.spec.tensors import Shape, TensorSpec, from_bfloat16
 
 __all__ = [
     "LSTM",
@@ -94,6 +94,7 @@ __all__ = [
     "StepInput",
     "TensorSpec",
     "Transform",
+    "from_bfloat16",
     "keep_mask",
     "pools_first",
     "trace",
