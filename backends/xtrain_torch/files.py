@@ -45,18 +45,19 @@ class TorchFiles:
         """A plain state_dict, or the usual general checkpoint of several."""
         held = _load(path)
         found = _first(held, _WEIGHTS)
-        named = {_bare(name): value for name, value in (held if found is None else found).items()}
         try:
-            weights = {name: _array(value) for name, value in named.items() if not name.endswith(_COUNT)}
+            named = _once(held if found is None else found)
+            weights = {
+                name: _array(value, name) for name, value in named.items() if not name.endswith(_COUNT)
+            }
             state = None if found is None or optimizer is None else _first(held, _OPTIMIZER)
             if state is None or optimizer is None:
                 return weights, None
-            moments = _moments(state, list(weights), model, optimizer) | _averages(held)
+            moments = _moments(state, list(weights), model, optimizer, path) | _averages(held)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise CheckpointError(f"is no state_dict of tensors: {error}", where=path) from error
-        counted = held.get("step")
-        if "step" not in moments and isinstance(counted, int) and 0 <= counted < _MOST:
-            moments["step"] = np.array(counted, np.int64)
+        if "step" not in moments and "step" in held:
+            moments["step"] = _count(held["step"], path)
         # SGD does not count; what has a state was updated once at least.
         return weights, {"step": np.array(bool(state["state"]), np.int64)} | moments
 
@@ -106,18 +107,48 @@ def _bare(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def _array(value: Any) -> NDArray[Any]:
+def _once(named: Mapping[str, Any]) -> dict[str, Any]:
+    """By bare name; `ValueError` where two names become one."""
+    bare: dict[str, Any] = {}
+    for name, value in named.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a tensor has the name {name!r}, not a text")
+        if _bare(name) in bare:
+            raise ValueError(f"it has both {_bare(name)} and {_PREFIX}{_bare(name)}")
+        bare[_bare(name)] = value
+    return bare
+
+
+def _count(value: Any, path: Path) -> NDArray[Any]:
+    """Updates made; `CheckpointError` where that is no number from 0 on."""
+    import torch
+
+    value = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+    if type(value) not in (int, float) or not 0 <= value < _MOST or value != int(value):
+        shown = value if isinstance(value, int | float | str) else f"a {type(value).__name__}"
+        raise CheckpointError(
+            f"its step is {shown!r}", where=path, remedy="--weights-only leaves an optimizer state out"
+        )
+    return np.array(int(value), np.int64)
+
+
+def _array(value: Any, name: str) -> NDArray[Any]:
+    """Floats, those of less than 32 bits widened; the caller refuses what is not."""
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"a {type(value).__name__} stands where a tensor should")
+        raise TypeError(f"{name} is a {type(value).__name__}, not a tensor")
+    if value.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(f"{name} is {str(value.dtype).removeprefix('torch.')}, and no weights are")
     plain = value.detach() if value.dtype == torch.float64 else value.detach().float()
     array: NDArray[Any] = plain.numpy()
     return array
 
 
 def _averages(held: Mapping[str, Any]) -> State:
-    return {f"{_bare(name)}/ema": _array(value) for name, value in held.get("ema_state_dict", {}).items()}
+    return {
+        f"{_bare(name)}/ema": _array(value, name) for name, value in held.get("ema_state_dict", {}).items()
+    }
 
 
 def _averaged(model: ModelSpec, optimizer: OptimizerSpec) -> tuple[str, ...]:
@@ -125,7 +156,7 @@ def _averaged(model: ModelSpec, optimizer: OptimizerSpec) -> tuple[str, ...]:
 
 
 def _moments(
-    state: Mapping[str, Any], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec
+    state: Mapping[str, Any], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec, path: Path
 ) -> State:
     """By canonical name, and `step` where it counts.
 
@@ -138,9 +169,9 @@ def _moments(
         name = names.get(number, f"parameter {number}")
         for key, value in held.items():
             if key == "step":
-                steps.add(int(value))
+                steps.add(int(_count(value, path)))
             elif value is not None:
-                moments[f"{name}/{key}"] = _array(value)
+                moments[f"{name}/{key}"] = _array(value, f"{name}/{key}")
     if len(steps) > 1:
         raise ValueError(f"its parameters were updated {', '.join(map(str, sorted(steps)))} times")
     if not moments:  # before its first update

@@ -185,7 +185,7 @@ NAMED = [
     ("numpy.core.multiarray", "fromfile"),
     ("numpy", "dtype.__class__"),
     ("collections", "OrderedDict"),
-    ("xtrain_paddle.pickles", "_Array"),
+    ("xtrain.system.pickles", "Array"),
 ]
 
 

@@ -208,6 +208,22 @@ def test_debug_shows_the_traceback_and_the_code_stays(wrong):
         assert "error: bad.toml: is not TOML" in done.err
 
 
+def test_verbose_shows_what_is_logged(wrong, tmp_path, monkeypatch):
+    info = tmp_path / "plugins/explodes-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: explodes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[xtrain.backends]\nexplodes = no_such_module\n")
+    monkeypatch.syspath_prepend(info.parent)
+    told = "WARNING xtrain.plugins: backend 'explodes' is left out: backend 'explodes': its plugin does not"
+    for line in (("-v", "check", "digits_mlp"), ("check", "digits_mlp", "--verbose")):
+        done = wrong(*line)
+        assert (done.code, told in done.err) == (0, True)
+    done = wrong("check", "digits_mlp")
+    assert (done.code, done.err) == (0, "")
+    done = wrong("check", "--", "-v")
+    assert (done.code, "-v" in done.err, "WARNING" in done.err) == (2, True, False)
+
+
 def test_what_nobody_foresaw_is_one_line_too(wrong, monkeypatch):
     from xtrain.recipe import read
 

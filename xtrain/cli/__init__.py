@@ -1,18 +1,41 @@
 """The command line: one file per command, loaded when it is called. Help pays for no command."""
 
+import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from xtrain.cli.group import cli
 from xtrain.errors import XtrainError
+
+_ANYWHERE = {"--debug": "debug", "-v": "verbose", "--verbose": "verbose"}
+"""Options that may stand anywhere before a `--`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed, 2 wrong use or recipe, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
+    end = given.index("--") if "--" in given else len(given)
+    asked = {_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE}
+    rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
+    with _shown_log() if "verbose" in asked else nullcontext():
+        sys.exit(_run(rest, "debug" in asked))
+
+
+@contextmanager
+def _shown_log() -> Iterator[None]:
+    """What xtrain's loggers say, on stderr."""
+    log, handler = logging.getLogger("xtrain"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _run(arguments: list[str], debug: bool) -> int:

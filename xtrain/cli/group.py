@@ -57,5 +57,6 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="xtrain")
 @click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
-def cli(debug: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show what xtrain logs; may stand anywhere.")
+def cli(debug: bool, verbose: bool) -> None:
     """One TOML recipe, every deep-learning framework, the same numbers."""

@@ -14,6 +14,7 @@ from xtrain.errors import DataError
 from xtrain.protocols import Backend, Dataset, Loop, Model, Optimizer
 from xtrain.recipe import Job
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs import weights as weight_files
 from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
 from xtrain.training.observers import Observer
@@ -142,8 +143,8 @@ def initial_state(job: Job) -> State:
     if given is None:
         return plan.initial_state(job.recipe.seed, job.model)
     path = Path(given)
-    if path.suffix == ".safetensors" and path.is_file():
-        return checkpoints.load_weights(path, job.model)
+    if weight_files.is_file(path):
+        return weight_files.load(path, job.model)
     run, name = locate(path)
     if name == "last" and path.name != "last" and os.path.lexists(run.checkpoints / "best"):
         name = "best"
