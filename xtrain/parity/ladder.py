@@ -46,4 +46,4 @@ def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> 
         options = Options(facts["backend"], facts["device"], facts["threads"], data_dir)
         ask = Ask(tuple(facts["levels"]), facts["steps"], facts["seeds"])
         paths += record_all(recipe, [options], ask, folder, say)
-    return judge(paths, given.margin)
+    return judge(paths, MARGIN if given.margin is None else given.margin)
