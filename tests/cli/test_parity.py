@@ -4,7 +4,6 @@ Beside NumPy stand two backends that need no framework either: its twin, and one
 """
 
 import json
-import os
 import re
 import shutil
 
@@ -13,31 +12,6 @@ import pytest
 from tests.certificates import forged
 from tests.command import Command
 
-BACKENDS = """
-import numpy as np
-from xtrain.plugins import hookimpl
-from xtrain_numpy.backend import NumpyBackend
-from xtrain_numpy.dataset import NumpyDataset
-
-
-class Plugin:
-    def __init__(self, name, **parts):
-        self.kind = type(name.title(), (NumpyBackend,), {"name": name, **parts})
-
-    @hookimpl
-    def xtrain_backend(self, device, threads):
-        return self.kind(device, threads)
-
-
-class Mirrored(NumpyDataset):
-    def batches(self, draws):
-        for images, labels in super().batches(draws):
-            yield np.ascontiguousarray(images[..., ::-1]), labels
-
-
-twin = Plugin("twin")
-mirrored = Plugin("mirrored", dataset=lambda self, split: Mirrored(split))
-"""
 SMALL = ("digits_mlp", "--set", "model.hidden=[8]", "--set", "loop.epochs=1", "--threads", 1)
 SHORT = (*SMALL, "--steps", 3)
 
@@ -55,18 +29,6 @@ class Parity(Command):
         assert "Traceback" not in done.out + done.err, done.err
         assert "not an error xtrain foresees" not in done.err, done.err
         return done
-
-
-@pytest.fixture(scope="module")
-def plugins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plugins")
-    (folder / "more_backends.py").write_text(BACKENDS)
-    info = folder / "more_backends-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more-backends\nVersion: 1.0\n")
-    lines = "\n".join(f"{name} = more_backends:{name}" for name in ("twin", "mirrored"))
-    (info / "entry_points.txt").write_text(f"[xtrain.backends]\n{lines}\n")
-    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
 @pytest.fixture
