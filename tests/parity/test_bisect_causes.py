@@ -37,6 +37,6 @@ def test_a_known_difference_is_found_and_named(name):
 
 
 @pytest.mark.parametrize("changes", {str(case.changes): case.changes for case in CASES.values()}.values())
-def test_the_reference_does_not_part_from_itself(changes):
+def test_the_reference_does_not_diverge_from_itself(changes):
     recipe = Case(CASES["mirrored"].plugin, "", "", "", changes).recipe
     assert bisected(plugins.load("numpy"), plugins.load("numpy"), recipe) is None

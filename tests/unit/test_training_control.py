@@ -59,9 +59,17 @@ def test_a_validation_split_is_evaluated_and_is_what_is_watched():
     assert chosen.loop.monitor == "val_accuracy"
     training = Training(chosen)
     training.run()
-    for record in training.recorder.epochs:  # the fake's validation split is its test split
-        assert (record.val_loss, record.val_accuracy) == (record.test_loss, record.test_accuracy)
+    parts, records = training.trainer._parts, training.recorder.epochs
+    for record, (kept, _) in zip(records, training.saved, strict=True):
+        training.model.load(kept.model)
+        for name, dataset in (("val", parts.validation), ("test", parts.test)):
+            sums, _ = evaluate(parts.loop, dataset, 256)
+            assert record.figures[f"{name}_loss"] == sums.loss
+            assert record.figures[f"{name}_accuracy"] == sums.accuracy
+        assert record.val_loss != record.test_loss
         assert record.val_seconds > 0
+    watched = [[getattr(record, name) for record in records] for name in ("val_accuracy", "test_accuracy")]
+    assert training.trainer.progress.best.best == max(watched[0]) != max(watched[1])
     assert "val_loss" not in trained().recorder.epochs[0].figures
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "data": "Counts, class balance and samples of a data set, before and after augmentation.",
     "models": "Model families and their options.",
     "parity": "Whether the numbers are the same under several backends, level by level.",
-    "bisect": "Where two backends part first: step, phase, layer, tensor, probable cause.",
+    "bisect": "Where two backends diverge first: step, phase, layer, tensor, probable cause.",
     "bench": "How fast a recipe trains under each backend, beside loops written by hand.",
     "curves": "Draw the losses and accuracies of several runs over one another.",
     "conformance": "Run the suite that every backend must pass.",

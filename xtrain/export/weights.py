@@ -100,9 +100,7 @@ class Safetensors:
         """As a run's checkpoints have them."""
         for place, state in ((path, weights), (path.with_suffix(self.beside), moments)):
             if state is not None:
-                whole = {
-                    name: np.ascontiguousarray(value).reshape(value.shape) for name, value in state.items()
-                }
+                whole = {name: np.asarray(value, order="C") for name, value in state.items()}
                 save_file(whole, place, metadata={"format": "xtrain"})
 
 

@@ -20,6 +20,7 @@ from xtrain.recipe import Job, Recipe
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import State
+from xtrain.system.machine import environment
 from xtrain.training import assembly
 from xtrain.training.assembly import Options
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
@@ -163,7 +164,7 @@ class _Memory:
 
 
 def _facts(backend: Backend, recipe: Recipe, ask: Ask, steps: int, threads: int | None) -> dict[str, Any]:
-    text, found = recipe.to_toml(), backend.probe()
+    text, found, machine = recipe.to_toml(), backend.probe(), environment(())
     return {
         "backend": backend.name,
         "device": backend.device,
@@ -179,5 +180,5 @@ def _facts(backend: Backend, recipe: Recipe, ask: Ask, steps: int, threads: int 
             "numpy": np.__version__,
             backend.name: found.version,
         },
-        "system": platform.platform(),
+        "system": f"{platform.platform()}, {machine['cpu']}, {machine['cores']} cores",
     }

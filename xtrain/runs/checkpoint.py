@@ -85,26 +85,6 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
     return Checkpoint(weights, optimizer, progress)
 
 
-def load_weights(path: Path, model: ModelSpec) -> State:
-    """Weights of `model` from a safetensors file, such as a PyTorch state_dict saved as one.
-
-    Its counts of batches (`num_batches_tracked`), which nothing here uses, are passed over; values
-    become float32, but where they are float64. `CheckpointError` where it can't be read or belongs to
-    another model.
-    """
-    try:
-        found = load_file(path)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"can't be read as safetensors: {error}", where=path) from error
-    weights = {
-        name: value if value.dtype == np.float64 else value.astype(np.float32)
-        for name, value in found.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    _check_model(weights, model, path)
-    return {name: weights[name] for name in model.tensors}
-
-
 def averaged(model: State, optimizer: State) -> State:
     """The weights that evaluation uses: their moving averages where the optimizer keeps them (`ema`)."""
     averages = {name: optimizer[f"{name}/ema"] for name in model if f"{name}/ema" in optimizer}

@@ -5,10 +5,15 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
+    """Write a text beside, sync, rename."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Write beside, sync, rename."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with beside.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
