@@ -2,6 +2,7 @@
 
 from xtrain import data
 from xtrain.errors import RecipeError, suggest
+from xtrain.recipe import limits
 from xtrain.recipe.data import Data
 from xtrain.recipe.recipe import Recipe
 from xtrain.spec import BatchNorm2d, ModelSpec
@@ -16,10 +17,12 @@ def check(recipe: Recipe, where: object) -> None:
     _check_keys(recipe.data, where)
     about = data.info(recipe.data)
     _check_data(recipe.data, about, where)
+    limits.check_images(recipe, about, where)
     try:
         model = recipe.model_spec
     except ShapeError as error:
         raise RecipeError(f"model.name = {recipe.model.name!r}: {error}", where=where) from None
+    limits.check_model(recipe, model, about, where)
     _check_batches(recipe, model, recipe.data.train_samples(about), where)
 
 

@@ -10,7 +10,7 @@ from xtrain import plan
 from xtrain.data import DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
-from xtrain.spec.base import Count, Floats, frozen
+from xtrain.spec.base import Count, Floats, Side, frozen
 from xtrain.spec.tensors import ShapeError
 
 
@@ -80,7 +80,7 @@ class Data:
     normalize: Annotated[Normalize | None, BeforeValidator(_statistics)] = None
     drop_last: bool = False
     path: AbsolutePath = None
-    image_size: Count | None = None
+    image_size: Side | None = None
     fit: Literal["resize", "center_crop"] | None = None
     extra: bool | None = None
     validation: Validation | None = None

@@ -2,10 +2,11 @@
 
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import PureWindowsPath
 from typing import Annotated, Any, cast
 
 import tomli_w
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from xtrain import data, models, plan
 from xtrain.recipe.data import AbsolutePath, Data, Normalize
@@ -16,13 +17,29 @@ from xtrain.recipe.watch import Metric
 from xtrain.spec import CrossEntropy, Draws, LossSpec, ModelSpec, OptimizerSpec, StepInput
 from xtrain.spec.base import frozen
 
+SEEDS = 2**63
+"""How many seeds there are: TOML's whole numbers have 64 bits, one of them the sign."""
+_LONGEST_NAME = 200
+"""Bytes: file systems take 255, and a run's directory is called `<name>-<backend>-<time>`."""
+
+
+def _names_a_file(name: str) -> str:
+    """Refuse what some system takes for no name, for another one or for a hidden one."""
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"must be of {_LONGEST_NAME} bytes at most: directories are named after it")
+    if name.startswith(".") or name.endswith("."):
+        raise ValueError("must not begin or end with a dot: directories are named after it")
+    if PureWindowsPath(name).is_reserved():
+        raise ValueError("must not be a device's name under Windows: directories are named after it")
+    return name
+
 
 @frozen
 class Recipe:
     """One training, whatever the framework."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_names_a_file)]
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     data: Data
     model: models.AnyModel
     init_from: AbsolutePath = None

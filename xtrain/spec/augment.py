@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from xtrain.spec.base import Count, NonNegative, NonNegativeInt, Positive, frozen
+from xtrain.spec.base import LARGEST_SIDE, NonNegative, Positive, Side, frozen
 from xtrain.spec.tensors import Shape, ShapeError
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 PixelOrPixels = Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1), Strict(False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Sides = Count | Annotated[tuple[Count, Count], Strict(False)]
+Sides = Side | Annotated[tuple[Side, Side], Strict(False)]
 Range = Annotated[tuple[NonNegative, NonNegative], Strict(False)]
 Degrees = NonNegative | Annotated[tuple[float, float], Strict(False)]
 HueShift = Annotated[float, Field(ge=-0.5, le=0.5)]
@@ -28,8 +28,8 @@ class RandomCrop:
 
     words: ClassVar[int] = 2
     op: Literal["random_crop"] = "random_crop"
-    size: Count
-    padding: NonNegativeInt = 0
+    size: Side
+    padding: Annotated[int, Field(ge=0, le=LARGEST_SIDE)] = 0
 
     def output_shape(self, shape: Shape) -> Shape:
         """A square; `ShapeError` where the padded image is smaller."""
@@ -47,7 +47,7 @@ class CenterCrop:
 
     words: ClassVar[int] = 0
     op: Literal["center_crop"] = "center_crop"
-    size: Count
+    size: Side
 
     def output_shape(self, shape: Shape) -> Shape:
         """A square, whatever the image."""
@@ -153,7 +153,7 @@ class Cutout:
 
     words: ClassVar[int] = 2
     op: Literal["cutout"] = "cutout"
-    size: Count
+    size: Side
     value: PixelOrPixels = 0
 
     def output_shape(self, shape: Shape) -> Shape:

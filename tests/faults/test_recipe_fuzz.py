@@ -1,0 +1,142 @@
+"""Whatever validates also builds and trains under NumPy, or is refused by an error of xtrain's own with a reason.
+
+Counts are shown at the end of the tests' output. Warnings are errors here: a cast that overflows would train on
+numbers that nobody asked for.
+"""
+
+import math
+import tomllib
+import warnings
+from collections import Counter
+
+import numpy as np
+import platformdirs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from recipe_fuzz import overrides, spoiled, valid
+
+from xtrain import data, plugins
+from xtrain.errors import NonFiniteError, XtrainError
+from xtrain.recipe import limits, parse
+from xtrain.recipe.schedules import Clock
+from xtrain.runs.progress import Progress
+from xtrain.training import session
+from xtrain.training.trainer import Store, Trainer
+
+AFFORDABLE = 2**18
+"""Numbers: what is larger, in weights or in a step's activations, is legal and not trained here."""
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """`[data]` sections over data made up on disk, each with its classes and channels."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(platformdirs, "user_cache_path", lambda name: folder / "cache" / name)
+        yield [
+            ({"name": "npz", "path": _npz(folder / "grey.npz", 12, (8, 8), 3)}, 3, 1),
+            ({"name": "npz", "path": _npz(folder / "colour.npz", 9, (3, 7, 6), 2)}, 2, 3),
+            ({"name": "npz", "path": _npz(folder / "single.npz", 1, (6, 6), 1)}, 1, 1),
+            ({"name": "image_folder", "path": _images(folder / "images"), "image_size": 6}, 2, 3),
+        ]
+
+
+def _npz(path, samples, shape, classes):
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (2, samples, *shape), dtype=np.uint8)
+    labels = np.arange(samples) % classes
+    np.savez(path, x_train=pixels[0], y_train=labels, x_test=pixels[1], y_test=labels)
+    return str(path)
+
+
+def _images(folder):
+    random = np.random.default_rng(2)
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (folder / place).mkdir(parents=True)
+        for number in range(3):
+            pixels = random.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / place / f"{number}.png")
+    return str(folder)
+
+
+def outcome(values, changes=None):
+    """What becomes of a recipe's values: the kind of xtrain's own error, or how far it was trained."""
+    try:
+        recipe = parse(values, "F", changes)
+        assert parse(tomllib.loads(recipe.to_toml()), "again") == recipe
+        if not affordable(recipe):
+            return "legal, too large to train here"
+        trained(recipe)
+    except XtrainError as error:
+        assert str(error).strip()
+        assert len(str(error)) < 20_000
+        return f"refused: {type(error).__name__}"
+    return "trained"
+
+
+def affordable(recipe):
+    """True where a step takes milliseconds."""
+    model, about = recipe.model_spec, data.info(recipe.data)
+    steps = [*limits.images(recipe.data.augment, about.input_shape)]
+    steps += limits.images(recipe.data.eval_transform, about.input_shape)
+    numbers = [working for _, _, working in steps]
+    for node in model.walk():
+        working, unfolded = (of(node.input_shape) for of in (node.layer.working, node.layer.unfolded))
+        numbers += [math.prod(node.output_shape), working, unfolded]
+    return max(limits.weights(model), about.train * max(numbers)) < AFFORDABLE and len(model.tensors) < 200
+
+
+def trained(recipe):
+    """An epoch, its evaluation and a step of the next; and what the last step would be handed."""
+    backend = plugins.load("numpy", precision=recipe.loop.precision)
+    plugins.require_precision(backend, recipe.loop.precision)
+    parts = session.build(backend, recipe, data.load(recipe.data), session.initial_state(recipe))
+    progress, kept = Progress(), []
+    store = Store(lambda checkpoint, best: kept.append(checkpoint) if best else None, lambda: kept[-1])
+    trainer = Trainer(recipe, parts, progress, [], store, lambda: progress.step > per_epoch)
+    per_epoch, epochs = trainer.steps_per_epoch, recipe.loop.epochs
+    recipe.step_input(Clock(epochs, epochs * per_epoch, per_epoch, epochs, epochs - 1))
+    trainer.run()
+
+
+def fuzz(strategy, examples, derandomize):
+    """How often each outcome was, over so many examples."""
+    counts = Counter()
+
+    @settings(max_examples=examples, derandomize=derandomize, database=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def each(values):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = outcome(*values)
+        counts[found] += 1
+
+    each()
+    return counts
+
+
+def strategies(datasets):
+    return {
+        "valid": st.tuples(valid(datasets)),
+        "spoiled": st.tuples(spoiled(datasets)),
+        "overridden": valid(datasets).flatmap(lambda values: st.tuples(st.just(values), overrides(values))),
+    }
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("valid", 200), ("spoiled", 400), ("overridden", 100)])
+def test_a_recipe_trains_or_is_refused(kind, examples, datasets, record_property):
+    _told(kind, fuzz(strategies(datasets)[kind], examples, True), record_property)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["valid", "spoiled", "overridden"])
+def test_thousands_of_recipes_train_or_are_refused(kind, datasets, record_property):
+    _told(kind, fuzz(strategies(datasets)[kind], 5000, False), record_property)
+
+
+def _told(kind, counts, record_property):
+    told = ", ".join(f"{count} {found}" for found, count in counts.most_common())
+    record_property("counts", f"recipes, {kind}: {told}")
+    assert counts["trained"] > sum(counts.values()) * (0.5 if kind == "valid" else 0.05), told
