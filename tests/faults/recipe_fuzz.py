@@ -21,8 +21,31 @@ PARTS = SCHEMA["$defs"]
 WILD = [0, -1, 1, 2, 7, 255, 256, 1000, 8192, 10**5, 2**31 - 1, 2**31, 10**9, 10**12, 2**63 - 1, 2**63, 2**64]
 WILD += [10**30, -(10**12), 0.0, -0.0, 0.5, 1.0, 1.5, 1e-300, 5e-324, 1e-30, 1e-7, 1e7, 1e30, 1e39, 1e300]
 WILD += [float("nan"), float("inf"), -float("inf"), 1 - 2**-53, -1e300]
-TEXTS = ["", ".", "..", "a/b", "con", "NUL.x", "a" * 300, "é", "\0", "\ud800", "1 epoch", "0 epochs", "inf", "/"]
-TEXTS += ["99999999999999999999 epochs", "1 epochs", "val_loss", "test_accuracy", "imagenet", "dataset", "fp16"]
+TEXTS = [
+    "",
+    ".",
+    "..",
+    "a/b",
+    "con",
+    "NUL.x",
+    "a" * 300,
+    "é",
+    "\0",
+    "\ud800",
+    "1 epoch",
+    "0 epochs",
+    "inf",
+    "/",
+]
+TEXTS += [
+    "99999999999999999999 epochs",
+    "1 epochs",
+    "val_loss",
+    "test_accuracy",
+    "imagenet",
+    "dataset",
+    "fp16",
+]
 TEXTS += ["conv2d", "residual", "mlp", "sgd", "resnet18", "digits", "npz", "image_folder", "mnist"]
 DATES = [datetime.date(2026, 1, 2), datetime.time(3, 4), datetime.datetime(2026, 1, 2, 3, 4)]
 
@@ -101,7 +124,12 @@ KINDS = {
 def _convolutions(draw):
     """Layers over images, none of which can fail to fit one of 6x5 at least."""
     kernel = draw(st.integers(1, 3))
-    conv = {"op": "conv2d", "out_channels": draw(sizes), "kernel_size": kernel, "padding": draw(st.integers(1, 2))}
+    conv = {
+        "op": "conv2d",
+        "out_channels": draw(sizes),
+        "kernel_size": kernel,
+        "padding": draw(st.integers(1, 2)),
+    }
     pool = {"op": draw(st.sampled_from(["max_pool2d", "avg_pool2d"])), "kernel_size": 2, "padding": 1}
     norm, relu = {"op": "batch_norm2d", **draw(_NORM)}, {"op": "relu"}
     conv |= draw(_CONV)
@@ -152,8 +180,12 @@ def valid(draw, datasets):
     loss, optimizer, schedule = (values.get(key, {}) for key in ("loss", "optimizer", "schedule"))
     values |= {"name": "fuzzed", "model": draw(models(classes, loss.get("name") == "nll"))}
     values["data"] = {**_fitting(values["data"], channels, draw(st.booleans())), **section}
+    if classes == 1:
+        values["data"].pop("validation", None)  # one sample can't be parted
     if "class_weights" in loss:
         loss["class_weights"] = draw(st.lists(fractions, min_size=classes, max_size=classes))
+    if "validation" not in values["data"]:
+        _watch_test(values)
     if optimizer.get("nesterov"):
         optimizer |= {"momentum": 0.9, "dampening": 0.0}
     if schedule.get("name") == "one_cycle" and optimizer["name"] not in ("adam", "adamw"):
@@ -176,7 +208,19 @@ def _fitting(data, channels, resized):
     return data
 
 
-_ROUGH = _table({**SCHEMA, "properties": {k: v for k, v in SCHEMA["properties"].items() if k not in ("model", "init_from")}})
+def _watch_test(values):
+    """Figures of the test split in place of the validation split's."""
+    for section in (values["loop"], values.get("stopping", {}), values.get("schedule", {})):
+        if section.get("monitor", "").startswith("val_"):
+            section["monitor"] = section["monitor"].replace("val_", "test_")
+
+
+_ROUGH = _table(
+    {
+        **SCHEMA,
+        "properties": {k: v for k, v in SCHEMA["properties"].items() if k not in ("model", "init_from")},
+    }
+)
 _OF_SOME = {"image_size", "fit", "extra", "path"}
 _RESIZING = {"random_crop", "center_crop", "resize"}
 
@@ -197,7 +241,10 @@ def junk(values):
 
 KEYS = sorted({key for table in [SCHEMA, *PARTS.values()] for key in table["properties"]} | {"", "a.b", "x"})
 _NESTED = st.recursive(
-    st.sampled_from([*WILD, *TEXTS, *DATES, True, False, None]) | st.text(max_size=4) | st.integers() | st.floats(),
+    st.sampled_from([*WILD, *TEXTS, *DATES, True, False, None])
+    | st.text(max_size=4)
+    | st.integers()
+    | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
     max_leaves=4,
 )
@@ -207,7 +254,12 @@ _NESTED = st.recursive(
 def spoiled(draw, datasets):
     """Values with some numbers out of bounds, or parts that are replaced, dropped, added or wrapped."""
     values = copy.deepcopy(draw(valid(datasets)))
-    for _ in range(draw(st.integers(1, 3))):
+    if draw(st.integers(0, 9)) == 0:
+        key = draw(st.sampled_from(["init_from", "data.path"]))
+        (values if key == "init_from" else values["data"])[key.rpartition(".")[2]] = draw(
+            st.sampled_from(TEXTS)
+        )
+    for _ in range(draw(st.integers(0, 3))):
         numbers = [path for path in paths(values) if type(_at(values, path)) in (int, float)]
         if numbers and draw(st.integers(0, 4)):
             path = draw(st.sampled_from(numbers))

@@ -1,7 +1,7 @@
-"""Whatever validates also builds and trains under NumPy, or is refused by an error of xtrain's own with a reason.
+"""Whatever validates also builds and trains under NumPy, or is refused by xtrain's own error with a reason.
 
-Counts are shown at the end of the tests' output. Warnings are errors here: a cast that overflows would train on
-numbers that nobody asked for.
+Counts are shown at the end of the tests' output. Warnings are errors here: a cast that overflows would
+train on numbers that nobody asked for.
 """
 
 import math
@@ -70,10 +70,14 @@ def outcome(values, changes=None):
             return "legal, too large to train here"
         trained(recipe)
     except XtrainError as error:
-        assert str(error).strip()
-        assert len(str(error)) < 20_000
-        return f"refused: {type(error).__name__}"
+        return _refused(error)
     return "trained"
+
+
+def _refused(error):
+    assert error.problem.strip()
+    assert len(str(error)) < 20_000
+    return f"refused: {type(error).__name__}"
 
 
 def affordable(recipe):
@@ -101,11 +105,26 @@ def trained(recipe):
     trainer.run()
 
 
+def test_steps_whose_samples_weigh_nothing_are_told(datasets):
+    values = {
+        "name": "weightless",
+        "data": {**datasets[0][0], "batch_size": 1},
+        "model": {"name": "mlp", "hidden": []},
+        "loss": {"name": "cross_entropy", "class_weights": [0.0, 0.0, 1.0]},
+        "optimizer": {"name": "sgd"},
+        "loop": {"epochs": 1},
+    }
+    with pytest.raises(NonFiniteError, match=r"^the loss of step \d+ is nan\n"):
+        trained(parse(values, "F"))
+
+
 def fuzz(strategy, examples, derandomize):
     """How often each outcome was, over so many examples."""
     counts = Counter()
 
-    @settings(max_examples=examples, derandomize=derandomize, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples, derandomize=derandomize, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(strategy)
     def each(values):
         with warnings.catch_warnings():

@@ -54,7 +54,11 @@ TOO_LARGE = {
         "the windows of layer pool1 for one image would take",
     ),
     "cells of a pool": (
-        {"model": layers({"op": "adaptive_avg_pool2d", "output_size": BILLION}, {"op": "adaptive_avg_pool2d"})},
+        {
+            "model": layers(
+                {"op": "adaptive_avg_pool2d", "output_size": BILLION}, {"op": "adaptive_avg_pool2d"}
+            )
+        },
         "layer pool1 for a batch of 256 would take",
     ),
     "a padded image": (
@@ -84,7 +88,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize(("overrides", "said"), TOO_LARGE.values(), ids=TOO_LARGE.keys())
 def test_what_no_machine_holds_is_refused_with_its_memory(overrides, said):
     started = time.perf_counter()
-    with pytest.raises(RecipeError, match="^F: ") as caught:
+    with pytest.raises(RecipeError, match=r"^F: ") as caught:
         parse(SMALL, "F", overrides)
     assert said in str(caught.value)
     assert time.perf_counter() - started < 5  # which placing a billion of anything would not be
@@ -119,7 +123,19 @@ SIDES = {
         {"data.augment": [{"op": "random_crop", "size": 8, "padding": BILLION}]},
         "data.augment[0].padding",
     ),
-    "two sides": ({"data.augment": [{"op": "resize", "size": [8, BILLION]}]}, "data.augment[0].size = 1000000000"),
+    "a mean": ({"data.normalize": {"mean": [-1e300], "std": [1.0]}}, "data.normalize.mean[0] = -1e+300"),
+    "a brightness": (
+        {"data.augment": [{"op": "color_jitter", "brightness": 1e300}]},
+        "data.augment[0].brightness",
+    ),
+    "a ratio": (
+        {"data.augment": [{"op": "random_erasing", "ratio": [5e-324, 1.0]}]},
+        "data.augment[0].ratio[0]",
+    ),
+    "two sides": (
+        {"data.augment": [{"op": "resize", "size": [8, BILLION]}]},
+        "data.augment[0].size = 1000000000",
+    ),
     "a width": ({"model": {"name": "wide_resnet", "width": BILLION}}, "model.width = 1000000000"),
     "a milestone": ({"schedule": {"name": "multistep", "milestones": [10**30]}}, "schedule.milestones[0]"),
     "epochs in words": ({"loop.checkpoint_every": f"{LARGEST + 1} epochs"}, "from 1 to 2147483647"),
@@ -159,7 +175,7 @@ BAD_NAMES += ["a" * 201, "é" * 101, "a\n", "a\0b", "a:b", "\ud800"]
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=map(ascii, BAD_NAMES))
 def test_a_name_that_is_no_files_name_everywhere_is_refused(name):
-    with pytest.raises(RecipeError, match="^F: "):
+    with pytest.raises(RecipeError, match=r"^F: "):
         parse(SMALL, "F", {"name": name})
 
 
@@ -169,13 +185,13 @@ def test_other_names_are_kept(name):
 
 
 def test_a_number_of_too_many_digits_is_refused():
-    with pytest.raises(RecipeError, match="^F: can't be read: Exceeds the limit"):
+    with pytest.raises(RecipeError, match=r"^F: can't be read: Exceeds the limit"):
         parse(SMALL, "F", {"seed": 16**5000})
 
 
 def test_deep_tables_are_refused():
     for depth in (300, 100_000):
-        with pytest.raises(RecipeError, match="^F: "):
+        with pytest.raises(RecipeError, match=r"^F: "):
             parse(SMALL, "F", {".".join(["a"] * depth): 1})
 
 

@@ -8,7 +8,6 @@ from xtrain.models.resnet import convolution, head
 from xtrain.spec import AnyLayer, BatchNorm2d, Dropout, Layer, ReLU, Residual
 from xtrain.spec.base import LARGEST, Depth, Fraction, frozen
 
-
 _LARGEST_FACTOR = 64
 """What `width` is multiplied by in the last stage."""
 

@@ -33,6 +33,8 @@ def _check_loss(recipe: Recipe, where: object) -> None:
                 f"loss.class_weights has {given} values, the data has {classes} classes: give as many",
                 where=where,
             )
+        if not any(loss.class_weights):
+            raise RecipeError("loss.class_weights: one has to be above 0", where=where)
     if isinstance(loss, NLL) and not isinstance(model.nodes[-1].layer, LogSoftmax):
         raise RecipeError(
             "loss.name = 'nll': takes log-probabilities, and the model does not end in log_softmax; "

@@ -19,7 +19,7 @@ def frozen(cls: type[T]) -> type[T]:
 
 
 LARGEST = 2**31 - 1
-"""Every whole number but a seed is at most this: frameworks and their kernels take sizes as 32-bit integers."""
+"""Every whole number but a seed is at most this: frameworks take sizes as 32-bit integers."""
 LARGEST_SIDE = 2**13
 """Pixels: no augmentation makes an image higher or wider, because 2**26 pixels are no training image."""
 DEEPEST = 1000
@@ -34,7 +34,6 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 # TOML has arrays, not tuples: the array itself may be a list, its elements stay strict.
 Counts = Annotated[tuple[Count, ...], Strict(False)]
-Floats = Annotated[tuple[float, ...], Strict(False)]
 
 
 def _interval(every: int | str) -> int | str:

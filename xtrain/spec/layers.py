@@ -37,7 +37,7 @@ class Layer:
         return 0
 
     def unfolded(self, shape: Shape) -> int:
-        """How many numbers the windows of one sample hold, laid side by side as a matrix product takes them."""
+        """How many numbers the windows of one sample hold, side by side for a matrix product."""
         return 0
 
 

@@ -59,7 +59,10 @@ def _problem(kind: Any, found: ErrorDetails) -> tuple[str, str]:
     if found["type"] in _UNKNOWN_KEY:
         keys, owner = _descend(kind, parents)
         allowed = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-        return f"{_dotted([*keys, last])} = {_shown(found['input'])}", f"unknown key; {suggest(str(last), allowed)}"
+        return (
+            f"{_dotted([*keys, last])} = {_shown(found['input'])}",
+            f"unknown key; {suggest(str(last), allowed)}",
+        )
     keys, _ = _descend(kind, found["loc"])
     key = _dotted(keys)
     if found["type"] in _MISSING:

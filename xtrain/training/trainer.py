@@ -215,7 +215,7 @@ class Trainer:
         metrics = self._parts.loop.read([handle for _, handle in self._pending])
         for (step, _), figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
-                loss = figures.loss_sum / figures.weight
+                loss = figures.loss_sum / figures.weight if figures.weight else np.nan
                 raise NonFiniteError(f"the loss of step {step} is {loss}", remedy=_REMEDY)
             self.progress.epoch_sums.add(figures)
             self.progress.log_sums.add(figures)
