@@ -18,13 +18,22 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("unit", "cli", "backends", "parity")
+FOLDERS = ("unit", "faults", "cli", "backends", "parity")
 """The core's tests come before those that load a framework into this process."""
 
 
 def pytest_collection_modifyitems(items):
     """Sort by folder."""
     items.sort(key=lambda item: _place(item.path))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show the counts that tests recorded, in whichever process they ran."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    for report in reports:
+        for name, told in report.user_properties:
+            if name == "counts" and report.when == "call":
+                terminalreporter.write_line(told)
 
 
 def _place(path):

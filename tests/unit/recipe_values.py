@@ -1,6 +1,7 @@
 """Recipes as plain values, for tests: one that is small, and strategies for any that is valid."""
 
 import copy
+from pathlib import PureWindowsPath
 from typing import get_args
 
 from hypothesis import strategies as st
@@ -179,7 +180,9 @@ def recipe_values(draw):
         drop_last=st.booleans(),
     )
     required = {
-        "name": st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True),
+        "name": st.from_regex(r"([A-Za-z0-9_-]\.?){0,99}[A-Za-z0-9_-]", fullmatch=True).filter(
+            lambda name: not PureWindowsPath(name).is_reserved()
+        ),
         "data": data,
         "model": model_tables(classes),
         "optimizer": optimizers,

@@ -9,6 +9,7 @@ to it, whatever its proportions; with `"center_crop"` its smaller side is, and t
 cut out. Pillow does both, as under torchvision.transforms.Resize and CenterCrop.
 """
 
+import os
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +94,7 @@ def _place(section: Section) -> Path:
     if section.path is None:
         raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
     where = Path(section.path)
-    if not where.is_dir():
+    if not os.path.isdir(where):  # unlike Path.is_dir it takes any name
         raise DataError("there is no such directory", where=where)
     return where
 

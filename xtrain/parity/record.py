@@ -17,6 +17,7 @@ from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
 from xtrain.protocols import Backend
 from xtrain.recipe import Job, Recipe
+from xtrain.recipe.recipe import SEEDS
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import State
@@ -126,7 +127,7 @@ def losses(bench: Bench, draw: int, steps: int) -> list[float]:
 
 def outcome(backend: Backend, job: Job, arrays: data.Arrays, seed: int) -> float:
     """P6: test accuracy at the end of the whole recipe, from another seed."""
-    job = replace(job, recipe=replace(job.recipe, seed=job.recipe.seed + seed))
+    job = replace(job, recipe=replace(job.recipe, seed=(job.recipe.seed + seed) % SEEDS))
     parts = assembly.build(backend, job, arrays, assembly.initial_state(job))
     watcher = _Watcher()
     Trainer(job, parts, Progress(), [watcher], _Memory().store).run()

@@ -207,7 +207,7 @@ class Trainer:
         metrics = self._parts.loop.read([pending.handle for pending in self._pending])
         for pending, figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
-                loss = figures.loss_sum / pending.weight if pending.weight else figures.loss_sum
+                loss = figures.loss_sum / pending.weight if pending.weight else np.nan
                 raise NonFiniteError(f"the loss of step {pending.step} is {loss}", remedy=_REMEDY)
             self.progress.epoch_sums.add(figures, pending.count, pending.weight)
             self.progress.log_sums.add(figures, pending.count, pending.weight)
