@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = given.index("--") if "--" in given else len(given)
     asked = {_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE}
     rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
-    with _shown_log() if "verbose" in asked else nullcontext():
+    with _shown_notes(), _shown_log() if "verbose" in asked else nullcontext():
         sys.exit(_run(rest, "debug" in asked))
 
 
@@ -36,6 +36,18 @@ def _shown_log() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
+
+
+@contextmanager
+def _shown_notes() -> Iterator[None]:
+    """What a user should know and is no error, on stderr."""
+    notes, handler = logging.getLogger("xtrain.note"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    notes.addHandler(handler)
+    try:
+        yield
+    finally:
+        notes.removeHandler(handler)
 
 
 def _run(arguments: list[str], debug: bool) -> int:

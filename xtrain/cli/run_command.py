@@ -43,7 +43,7 @@ def command(
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
     tune_memory()
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     if (recipe is None) == (resumed is None):
         raise UsageError(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
@@ -69,7 +69,7 @@ def _train(console: Console, job: Job, options: Options, out: Path | None) -> Ou
 
 def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
     run, name = locate(path)
-    job = run.recipe_with(changes).bind(where=run.path)
+    job = run.job_with(changes)
     options, _ = chosen(options, run)
     console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
     return session.resume(run, name, options, job)
@@ -77,6 +77,8 @@ def _resume(console: Console, path: Path, options: Options, changes: Mapping[str
 
 def _conclude(console: Console, outcome: Outcome) -> int:
     run = outcome.run
+    if outcome.idle:
+        console.print(f"nothing to do: all {run.recipe.loop.epochs} epochs are done", highlight=False)
     if not outcome.finished:
         console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130

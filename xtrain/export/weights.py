@@ -146,7 +146,7 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job,
     if source.is_dir():
         run, name = locate(source)
         job = recipe.bind() if recipe else run.job
-        found = checkpoints.load(run.checkpoint(name), job.model)
+        _, found = run.load(name, job.model)
         weights, moments = found.model, found.optimizer
         if weights_only:  # those that evaluation uses
             weights, moments = checkpoints.averaged(weights, moments), None

@@ -157,7 +157,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self._best: list[Checkpoint] = []
-        self.store = Store(self._save, lambda: self._best[0])
+        self.store = Store(self._save, lambda progress: self._best[0])
 
     def _save(self, checkpoint: Checkpoint, best: bool) -> None:
         if best:

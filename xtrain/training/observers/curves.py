@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtrain.runs.run import Run
-from xtrain.system.files import write_bytes_atomically
+from xtrain.system.files import write_atomically
 from xtrain.training.observers import Observer
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class Curves(Observer):
         self._run = run
 
     def stop(self) -> None:
-        """Draw `curves.png`, if there is anything to show."""
-        if self._run.epochs or self._run.train:
+        """Draw `curves.png`, if there is anything to show and the run is still in its place."""
+        if self._run.in_place and self._run.history:
             draw([self._run], self._run.path / "curves.png")
 
 
@@ -35,7 +35,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     """
     picture = io.BytesIO()
     figure_of(runs).savefig(picture, dpi=110, format=path.suffix[1:] or "png")
-    write_bytes_atomically(path, picture.getvalue())
+    write_atomically(path, picture.getvalue())
 
 
 def figure_of(runs: Sequence[Run]) -> "Figure":
