@@ -10,8 +10,8 @@ from xtrain import data, plan
 from xtrain.data.batches import per_channel
 from xtrain.runs.progress import Progress
 from xtrain.spec import Split
-from xtrain.training.observers import Observer
 from xtrain.training.assembly import Parts, Source
+from xtrain.training.observers import Observer
 from xtrain.training.trainer import Store, Trainer
 
 TRAIN, TEST = 23, 9
@@ -28,6 +28,13 @@ def arrays(train=TRAIN, test=TEST):
         return images, labels
 
     return data.Arrays(*split(train), *split(test))
+
+
+def few(monkeypatch):
+    """Let every data set be `arrays`, which it says of itself."""
+    info = data.info
+    monkeypatch.setattr(data, "load", lambda section, data_dir: arrays())
+    monkeypatch.setattr(data, "info", lambda section: replace(info(section), train=TRAIN, test=TEST))
 
 
 def recipe(**overrides):
@@ -51,13 +58,14 @@ class Recorder(Observer):
     """Remembers what it is told."""
 
     def __init__(self):
-        self.steps, self.trained, self.epochs, self.seen = [], [], [], []
+        self.steps, self.samples, self.trained, self.epochs, self.seen = [], [], [], [], []
 
     def start(self, start):
         self.seen.append("start")
 
     def step(self, step, samples):
         self.steps.append(step)
+        self.samples.append(samples)
 
     def train(self, record):
         self.trained.append(record)
@@ -75,7 +83,7 @@ class Training:
     def __init__(self, recipe, checkpoint=None, stop_after=None):
         self.recorder, self.saved = Recorder(), []
         found, backend = arrays(), xtrain_fake.FakeBackend("cpu", None)
-        job = bound(recipe)
+        self.job = job = bound(recipe)
         mean, std = per_channel(job.normalize.mean), per_channel(job.normalize.std)
         train = Split(found.train_images, found.train_labels, mean, std, recipe.data.augment)
         test = Split(found.test_images, found.test_labels, mean, std)
@@ -92,9 +100,7 @@ class Training:
         held_out = tested if recipe.data.validation else None
         parts = Parts(trained, tested, self.model, self.optimizer, loop, held_out)
         stopping = (lambda: self.trainer.progress.step >= stop_after) if stop_after else (lambda: False)
-        self.trainer = Trainer(
-            job, parts, progress, [self.recorder], Store(self._save, self._best), stopping
-        )
+        self.trainer = Trainer(job, parts, progress, [self.recorder], Store(self._save, self._best), stopping)
 
     def run(self):
         """True where it came to the end of the recipe."""

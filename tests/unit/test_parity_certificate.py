@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from parity_traces import EPSILON, LEVELS, made
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.errors import UsageError
 from xtrain.parity import page
@@ -19,7 +19,7 @@ from xtrain.parity.trace import UNITS
 
 
 def certificate(*traces):
-    return Certificate.of(traces, compare(traces, small()), MARGIN)
+    return Certificate.of(traces, compare(traces, small_job()), MARGIN)
 
 
 @pytest.fixture
