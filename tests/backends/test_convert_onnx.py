@@ -14,7 +14,7 @@ from xtrain.data.batches import assemble
 from xtrain.export import onnx as onnx_export
 from xtrain.export.onnx import Graph, Onnx
 from xtrain.spec import BatchNorm2d, StepInput
-from xtrain.training.session import splits
+from xtrain.training.assembly import splits
 
 CUSTOM = [
     {"op": "conv2d", "name": "images", "out_channels": 6, "kernel_size": 3, "padding": 1, "bias": False},
@@ -79,7 +79,7 @@ def settled(model, images):
         for name in ("weight", "bias"):
             weights[f"{node.path}.{name}"] += rng.uniform(-0.3, 0.3, node.input_shape[0]).astype(np.float32)
     model.load(weights)
-    model.trace(images, StepInput(1, 0.1))
+    model.trace(images, StepInput(1, 0.1, dropout_keys=plan.dropout_keys(0, 1, model.spec)))
     moved = model.state()
     for node in norms:
         for name in (f"{node.path}.running_mean", f"{node.path}.running_var"):
@@ -161,9 +161,9 @@ def test_a_run_has_the_accuracy_that_eval_says(xtrain):
     rounded = "6 tensors, no optimizer state, rounded from float64 to float32"
     assert (done.code, done.out, done.err) == (0, f"model.onnx: {rounded}\n", "")
 
-    recipe = load_recipe(xtrain.folder / "run/recipe.toml")
-    test = data.load(recipe.data, None)
-    _, _, split = splits(recipe, test)
+    job = load_recipe(xtrain.folder / "run/recipe.toml").bind()
+    test = data.load(job.recipe.data, None)
+    _, _, split = splits(job, test)
     ((images, _),) = assemble(split, plan.eval_draws(len(split.labels), len(split.labels)))
     logits = run(xtrain.folder / "model.onnx", images)
     accuracy = (logits.argmax(1) == test.test_labels).mean()

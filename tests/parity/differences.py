@@ -49,7 +49,7 @@ class Case:
         return self.plugin.xtrain_backend("cpu", None)
 
     @property
-    def recipe(self):
+    def job(self):
         """Digits through every kind of layer, with the section that shows the mistake."""
         sections = {
             "name": "differences",
@@ -58,7 +58,7 @@ class Case:
             "optimizer": SGD,
             "loop": {"epochs": 2},
         }
-        return parse(sections | self.changes, where="a test")
+        return parse(sections | self.changes, where="a test").bind(where="a test")
 
 
 def _with(kind, **changes):
@@ -173,15 +173,21 @@ class Summed(NumpyLoop):
     """Gradients that are not divided by the samples."""
 
     def _backward(self, batches, step):
-        metrics, gradients = super()._backward(batches, step)
-        return metrics, {name: g * metrics.weight for name, g in gradients.items()}
+        return super()._backward(batches, replace(step, share=1.0))
 
 
 class SummedLoss(NumpyLoop):
     """A loss that is a sum where it should be a mean."""
 
-    def read(self, handles):
-        return [replace(metrics, loss_sum=metrics.loss_sum * metrics.weight) for metrics in handles]
+    def train_step(self, batches, step):
+        return _times(super().train_step(batches, step), sum(len(labels) for _, labels in batches))
+
+    def eval_step(self, batch):
+        return _times(super().eval_step(batch), len(batch[1]))
+
+
+def _times(metrics, samples):
+    return replace(metrics, loss_sum=metrics.loss_sum * samples)
 
 
 class StepOfItsOwn(NumpyLoop):

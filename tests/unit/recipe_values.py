@@ -24,6 +24,11 @@ def small(**overrides):
     return parse(copy.deepcopy(SMALL), "small.toml", changes)
 
 
+def small_job(**overrides):
+    """`small` over its data."""
+    return small(**overrides).bind(where="small.toml")
+
+
 fractions = st.floats(0, 1, exclude_max=True)
 positive = st.floats(1e-12, 1e6)
 non_negative = st.floats(0, 1e6)

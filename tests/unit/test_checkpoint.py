@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from recipe_values import small
+from recipe_values import small_job
 from safetensors.numpy import save_file
 
 from xtrain import plan
@@ -21,7 +21,7 @@ from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress, Sums
 
-MODEL = small().model_spec
+MODEL = small_job().model
 FILES = ("weights.safetensors", "optimizer.safetensors", "progress.json")
 
 

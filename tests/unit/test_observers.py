@@ -3,10 +3,11 @@
 import io
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from recipe_values import small
+from recipe_values import small, small_job
 from rich.console import Console
 
 from xtrain.recipe.schedules import Reductions
@@ -27,7 +28,7 @@ def shown(terminal):
     """What a run of two epochs of 23 steps prints."""
     text = io.StringIO()
     observer = progress(Console(file=text, force_terminal=terminal, width=100))
-    start = Start(small(), None, "fake", "cpu", 0, 23)
+    start = Start(small_job(), Path("run"), "fake", "cpu", 0)
     observer.start(start)
     for step in range(1, 24):
         observer.step(step, 64)
@@ -158,9 +159,11 @@ def test_sums_are_means_over_samples():
     sums = Sums()
     assert math.isnan(sums.loss)
     assert math.isnan(sums.accuracy)
-    sums.add(Metrics(6.0, 1, 4, 4))
-    sums.add(Metrics(2.0, 2, 1, 1))
+    sums.add(Metrics(6.0, 1), count=4, weight=4.0)
+    sums.add(Metrics(2.0, 2), count=1, weight=1.0)
     assert (sums.loss, sums.accuracy) == (1.6, 0.6)
+    sums.add(Metrics(2.0, 0), count=5, weight=0.0)  # by class weights these weigh nothing
+    assert (sums.loss, sums.accuracy) == (2.0, 0.3)
 
 
 def test_progress_keeps_every_bit_through_json():

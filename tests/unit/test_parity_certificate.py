@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from parity_traces import EPSILON, LEVELS, made
-from recipe_values import small
+from recipe_values import small_job
 
 from tests.certificates import forged
 from xtrain.errors import UsageError, XtrainError
@@ -21,7 +21,7 @@ from xtrain.parity.verify import differences, elsewhere, to_the_bit
 
 
 def certificate(*traces):
-    return Certificate.of(traces, compare(traces, small()), MARGIN)
+    return Certificate.of(traces, compare(traces, small_job()), MARGIN)
 
 
 @pytest.fixture

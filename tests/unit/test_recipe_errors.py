@@ -203,7 +203,7 @@ SET_THROUGH = {**SMALL, "seed": 0}
 @pytest.mark.parametrize(("overrides", "said"), CASES.values(), ids=CASES.keys())
 def test_the_error_says_what_and_where(overrides, said):
     with pytest.raises(RecipeError) as caught:
-        parse(SET_THROUGH, "some/file.toml", overrides)
+        parse(SET_THROUGH, "some/file.toml", overrides).bind(where="some/file.toml")
     text = str(caught.value)
     assert text.startswith("some/file.toml: ")
     assert [part for part in said if part not in text] == [], text
@@ -309,7 +309,7 @@ def test_junk_anywhere_is_a_recipe_or_an_error(values, choice):
         place = place[key]
     place[last] = choice.draw(junk)
     with contextlib.suppress(RecipeError):
-        parse(values, "F")
+        parse(values, "F").bind(where="F")
 
 
 @given(

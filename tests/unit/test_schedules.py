@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.recipe import Loop
 from xtrain.recipe.schedules import Clock, Constant, Exponential, MultiStep, OneCycle, Step, Warmup
@@ -25,8 +25,8 @@ def test_constant_leaves_the_lr_alone():
 def test_multistep_is_that_of_the_documentation():
     # torch.optim.lr_scheduler.MultiStepLR(milestones=[30, 80], gamma=0.1) with lr 0.05:
     # 0.05 if epoch < 30, 0.005 if 30 <= epoch < 80, 0.0005 if epoch >= 80, epochs counted from 0.
-    recipe = small(optimizer__lr=0.05, schedule={"name": "multistep", "milestones": [30, 80], "gamma": 0.1})
-    lrs = [recipe.lr(at(epoch + 1)) for epoch in range(100)]
+    job = small_job(optimizer__lr=0.05, schedule={"name": "multistep", "milestones": [30, 80], "gamma": 0.1})
+    lrs = [job.lr(at(epoch + 1)) for epoch in range(100)]
     expected = [0.05] * 30 + [0.005] * 50 + [0.0005] * 20
     assert lrs == pytest.approx(expected, rel=1e-12)
 

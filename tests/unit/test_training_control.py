@@ -26,7 +26,7 @@ def same(one, other):
 def test_accumulated_batches_make_one_step(accumulate):
     training = trained(loop__accumulate=accumulate)
     per_epoch = -(-6 // accumulate)
-    assert training.trainer.steps_per_epoch == per_epoch
+    assert training.job.steps_per_epoch == per_epoch
     steps = calls("train")
     assert [step.number for step, _ in steps] == list(range(1, 3 * per_epoch + 1))
     order = [index for epoch in (1, 2, 3) for index in plan.order(0, epoch, TRAIN).tolist()]
@@ -142,7 +142,7 @@ def test_evaluation_uses_the_averaged_weights_and_training_does_not():
     assert not same(averages, kept.model)
     averaging.model.load(averages)
     parts = averaging.trainer._parts
-    sums, _ = evaluate(parts.loop, parts.test, 256)
+    sums, _ = evaluate(averaging.job, parts.loop, parts.test)
     assert sums.loss == averaging.recorder.epochs[-1].test_loss != plain.recorder.epochs[-1].test_loss
     without = plain.saved[-1][0]
     assert same(checkpoints.averaged(without.model, without.optimizer), without.model)
