@@ -44,9 +44,8 @@ def _place(path):
 @pytest.fixture(scope="session")
 def real_data():
     """The data root that has the published MNIST and CIFAR-10; subprocesses find it in the environment."""
-    beside = ROOT.parent / "shared" / "data"
-    given = os.environ.get("XTRAIN_DATA") or (beside if beside.is_dir() else None)
-    if given is None:
+    given = os.environ.get("XTRAIN_DATA")
+    if not given:
         pytest.skip("no published data at hand: set XTRAIN_DATA to a folder with mnist/ and cifar10/")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XTRAIN_DATA", str(given))

@@ -18,7 +18,7 @@ from xtrain.training.assembly import Options, chosen
 
 @click.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
-@device_options
+@device_options("the one that trained it")
 @click.option("--checkpoint", help="last, best or step-N; default: last.")
 @click.option("--precision", type=click.Choice(get_args(Precision)), help="Default: the run's own.")
 def command(

@@ -20,7 +20,7 @@ from xtrain.training.session import Outcome
 
 @click.command("run")
 @click.argument("recipe", required=False)
-@device_options
+@device_options("$XTRAIN_BACKEND, else the first installed framework; of a resumed run its own")
 @recipe_options
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's loop.epochs.")
 @click.option("--log-every", type=click.IntRange(min=1), help="Steps between two train records.")
@@ -44,7 +44,12 @@ def command(
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
     tune_memory()
     console = Console(soft_wrap=True, markup=False)
-    if (recipe is None) == (resumed is None):
+    if recipe is not None and resumed is not None:
+        raise UsageError(
+            f"both a recipe ({recipe}) and --resume {resumed} are given: a run goes on with its own recipe",
+            remedy="leave one out",
+        )
+    if recipe is None and resumed is None:
         raise UsageError(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
         )
