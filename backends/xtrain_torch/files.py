@@ -1,7 +1,10 @@
 """PyTorch's own files: a state_dict, alone or beside an optimizer's in a general checkpoint."""
 
+import pickle
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ from xtrain.spec import (
     RMSprop,
     State,
 )
+from xtrain.system import opcodes
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -29,6 +33,18 @@ _WEIGHTS = ("model_state_dict", "state_dict", "model")
 _OPTIMIZER = ("optimizer_state_dict", "optimizer")
 _COUNT = "num_batches_tracked"
 _MOST = 2**31
+_MORE = frozenset(["BINPERSID", "NEWOBJ"])
+"""Opcodes of tensors: their storages, and types of their own."""
+_MALFORMED = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _PREFIX = "module."
 """What DataParallel puts before every name."""
 
@@ -83,20 +99,45 @@ class TorchFiles:
 def _load(path: Path) -> Mapping[str, Any]:
     import torch
 
+    _check_pickles(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # of what it can't read, which it then says
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file may make it raise
         named = re.search(r"GLOBAL (\S+)", str(error))  # its own advice is to run the file
         reason = f": it names {named[1]}" if named else ""
-        raise CheckpointError(
-            f"is nothing that torch.load(weights_only=True) reads{reason}",
-            where=path,
-            remedy="nothing of it was run; don't trust where it came from",
-        ) from error
+        raise _unreadable(reason, path) from error
     if not isinstance(held, Mapping) or not all(isinstance(name, str) for name in held):
         raise CheckpointError(f"holds a {type(held).__name__}, not tensors by name", where=path)
     return held
+
+
+def _check_pickles(path: Path) -> None:
+    """`CheckpointError` for what would crash torch.load or never end in it."""
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                _check_archive(zipfile.ZipFile(file), path.stat().st_size)
+            else:  # before PyTorch 1.6: three pickles that say what it is, the content, its keys
+                opcodes.check(file, 5, _MORE)
+    except _MALFORMED as error:
+        raise _unreadable(f": {error or type(error).__name__}", path) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    for member in archive.infolist():
+        if member.file_size > size:  # PyTorch does not compress
+            raise pickle.UnpicklingError("it is larger unpacked than the file")
+        if member.filename.endswith("data.pkl"):
+            opcodes.scan(archive.read(member), more=_MORE)
+
+
+def _unreadable(reason: str, path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"is nothing that torch.load(weights_only=True) reads{reason}",
+        where=path,
+        remedy="nothing of it was run; don't trust where it came from",
+    )
 
 
 def _first(held: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any] | None:

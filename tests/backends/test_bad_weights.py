@@ -1,6 +1,8 @@
 """Files of the frameworks that no training should begin with: refused, and with which words."""
 
 import pickle
+import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from xtrain import plugins
 from xtrain.errors import CheckpointError
 from xtrain.export.weights import convert
 from xtrain.recipe import parse
+from xtrain.system import opcodes
 from xtrain.system.isolated import isolated
 
 RECIPE = parse(
@@ -85,6 +88,66 @@ def test_a_pytorch_count_that_is_none(step, inside, torch_file):
     optimizer = {"state": {0: held}, "param_groups": [{"params": [0, 1]}]}
     with pytest.raises(CheckpointError, match=r"x\.pth: its step is .*\n.*--weights-only"):
         through(state, optimizer_state_dict=optimizer, **({} if inside else {"step": step}))
+
+
+NESTED = {
+    "a key nested deeply": (b"})" + b"\x85" * 200_000 + b"K\x01s.", "nested more than 32 deep"),
+    "a key that holds itself often": (
+        b"})" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(30)) + b"K\x01s.",
+        "unpacks to more than",
+    ),
+    "a memo of gigabytes": (b"}r\xff\xff\xff\x7f.", "its memo has more than"),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), NESTED.values(), ids=NESTED.keys())
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pytorch_file_that_would_not_end_is_refused_at_once(content, problem, legacy, torch_file, tmp_path):
+    """One that torch.load crashes on, or hangs."""
+    import torch
+
+    _, state = torch_file
+    path = tmp_path / "x.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    start = time.perf_counter()
+    if legacy:
+        end = 0
+        for _ in range(3):
+            end = opcodes.scan(path.read_bytes(), end)
+        path.write_bytes(path.read_bytes()[:end] + b"\x80\x02" + content)
+    else:
+        rewrite(path, b"\x80\x02" + content, zipfile.ZIP_STORED)
+    with pytest.raises(CheckpointError, match=rf"x\.pth: is nothing that torch\.load.* reads: .*{problem}"):
+        read("torch", path)
+    assert time.perf_counter() - start < 2
+
+
+def rewrite(path, content, compression):
+    """A PyTorch file with another pickle in it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, held in members.items():
+            archive.writestr(name, content if name.endswith("data.pkl") else held)
+
+
+def test_a_pytorch_file_that_grows_when_it_is_unpacked_is_refused(torch_file, tmp_path):
+    through, state = torch_file
+    through(state)
+    rewrite(tmp_path / "x.pth", bytes(10 << 20), zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="larger unpacked than the file"):
+        read("torch", tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_large_pytorch_file_is_still_read(legacy, tmp_path):
+    import torch
+
+    layers = torch.nn.Sequential(*(torch.nn.BatchNorm2d(3) for _ in range(2000)))
+    path = tmp_path / "x.pth"
+    torch.save(layers.state_dict(), path, _use_new_zipfile_serialization=not legacy)
+    weights, _ = read("torch", path)
+    assert len(weights) == 8000
 
 
 # Paddle, which these need not load

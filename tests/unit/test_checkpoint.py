@@ -140,10 +140,9 @@ JUNK = {
     "not JSON": "x",
     "a list": "[]",
     "nothing in it": "{}",
-    "another format": '{"format": 2}',
-    "no hashes": '{"format": 1}',
-    "strange progress": '{"format": 1, "sha256": {}, "progress": {"steps": 3}}',
-    "progress without sums": '{"format": 1, "sha256": {}, "progress": {}}',
+    "no hashes": '{"format": 2}',
+    "strange progress": '{"format": 2, "sha256": {}, "progress": {"steps": 3}}',
+    "progress without sums": '{"format": 2, "sha256": {}, "progress": {}}',
 }
 
 

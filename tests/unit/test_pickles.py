@@ -32,7 +32,7 @@ HOSTILE = {
     "a key nested deeply": (START + b"})" + b"\x85" * 200_000 + b"K\x01s.", "nested more than 32 deep"),
     "a key that holds itself often": (
         START + b"}" + shared(30) + b"K\x01s.",
-        "key that is no text or number",
+        "unpacks to more than 16,777,216 values",
     ),
     "a value nested deeply": (
         START + b"}K\x01" + b"]" * 200_000 + b"a" * 199_999 + b"s.",

@@ -35,7 +35,15 @@ NAME = r"step-\d+"
 _FORMATS = (2, 3)
 _TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
 _OLD = "old-"
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    safetensors.SafetensorError,
+)
 
 
 @dataclass(frozen=True)
@@ -133,10 +141,9 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
     try:
         with _kept(path):
             found = _read(path)
-    except (CheckpointError, *_DAMAGE) as error:
-        said = error.problem if isinstance(error, CheckpointError) else error
+    except _DAMAGE as error:
         raise CheckpointError(
-            f"is damaged or not a checkpoint: {said}",
+            f"is damaged or not a checkpoint: {error}",
             where=path,
             remedy="resume or evaluate another of the run's checkpoints",
         ) from error
@@ -227,7 +234,11 @@ def _replace(target: Path, beside: Path) -> None:
 def _read(path: Path) -> Checkpoint:
     record = read_json(path / "progress.json")
     if record["format"] not in _FORMATS:
-        raise CheckpointError(f"its format is {record['format']}, this xtrain reads {_FORMATS}")
+        raise CheckpointError(
+            f"its format is {record['format']}, this xtrain reads {', '.join(map(str, _FORMATS))}",
+            where=path,
+            remedy="use the xtrain that wrote it, or another of the run's checkpoints",
+        )
     hashes, progress, bound = record["sha256"], record["progress"], record.get("bound")
     _compare("progress.json", _digest(progress), hashes["progress"])
     if record["format"] > 2:
@@ -251,7 +262,7 @@ def _tensors(path: Path, expected: str) -> State:
 
 def _compare(name: str, found: str, expected: str) -> None:
     if found != expected:
-        raise CheckpointError(f"{name} is not the file that was written (its hash differs)")
+        raise ValueError(f"{name} is not the file that was written (its hash differs)")
 
 
 def _digest(values: object) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from xtrain.errors import CheckpointError
 from xtrain.recipe.schedules import Reductions
 from xtrain.recipe.watch import Watch
 from xtrain.spec import Metrics
@@ -75,7 +74,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
-        """What `to_dict` gave."""
+        """What `to_dict` gave; `ValueError` for anything else."""
         kinds = {
             "epoch_sums": Sums,
             "log_sums": Sums,
@@ -86,4 +85,4 @@ class Progress:
         try:
             return cls(**{**values, **{key: kind(**values[key]) for key, kind in kinds.items()}})
         except (KeyError, TypeError) as error:
-            raise CheckpointError(f"its progress is not what xtrain writes: {error}") from error
+            raise ValueError(f"its progress is not what xtrain writes: {error}") from error

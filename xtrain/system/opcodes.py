@@ -1,30 +1,33 @@
 """The opcodes of a pickle, looked at before anything is built.
 
 Refused is what would hang, crash or fill the process that unpickles: other opcodes than arrays need, too many
-of them, deep nesting, a length beyond the file's end, a memo with gigabytes of holes, a key whose hash has
-no end.
+of them, deep nesting, a length beyond the file's end, a memo with gigabytes of holes, tuples that hold
+one another so often that a hash of them has no end.
 """
 
 import mmap
 import pickle
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import IO
 
 _DEEPEST = 32
 _MOST = 1 << 19
 """Opcodes, and memo entries; the training images of CIFAR-100 have some 200,000."""
+_MOST_VALUES = 1 << 24
 _LONGEST_NUMBER = 32
 """Bytes or digits of one integer."""
 
 
 @dataclass(frozen=True)
 class _Value:
-    """What is known of a value: how deeply it is nested, and what may be done with it."""
+    """What is known of a value: how deeply it is nested, how large it is, what may be done with it."""
 
     depth: int = 0
+    size: int = 1
+    """Values in it, one that is there twice counted twice, as hashing it would meet them."""
     open: bool = False
     """True for a list or dictionary that has no other name yet, so it can't become part of itself."""
     named: bool = False
@@ -67,17 +70,18 @@ _WIDTHS = {-2: 1, -3: 4, -4: 4, -5: 8}
 _STORES = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _RECALLS = {"GET", "BINGET", "LONG_BINGET"}
 _CONTAINERS = {"EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS"}
+_CONTAINERS |= {"REDUCE", "NEWOBJ", "BUILD"}  # an OrderedDict, say
 
 
 @cache
-def _opcodes() -> dict[int, _Opcode]:
+def _opcodes(more: frozenset[str] = frozenset()) -> dict[int, _Opcode]:
     """The opcodes that are read, by their byte."""
     import pickletools  # noqa: PLC0415 - only where a pickle is read
 
     mark = pickletools.markobject
     found = {}
     for known in pickletools.opcodes:
-        if _READ.fullmatch(known.name):
+        if _READ.fullmatch(known.name) or known.name in more:
             width = known.arg.n if known.arg else 0
             before, makes = known.stack_before, known.stack_after not in ([], [mark])
             given = {"GLOBAL": _NAMED, "EMPTY_LIST": _OPEN, "EMPTY_DICT": _OPEN}.get(known.name, _PLAIN)
@@ -102,28 +106,49 @@ def _plain_opcodes() -> dict[int, int]:
     }
 
 
-def check(file: IO[bytes]) -> int:
-    """The size of a file once its opcodes are known to be harmless; `UnpicklingError` where they are not."""
+def check(file: IO[bytes], pickles: int = 1, more: frozenset[str] = frozenset()) -> int:
+    """The size of a file, once the opcodes of the pickles that it begins with are known to be harmless.
+
+    Args:
+        file: open for reading; left at its start.
+        pickles: how many follow one another, at most.
+        more: names of opcodes that are read beside those that arrays need.
+
+    Raises:
+        pickle.UnpicklingError: they are not.
+
+    """
     if not file.seek(0, 2):
         raise pickle.UnpicklingError("it is empty")
     file.seek(0)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        _Scan(content).run()
+        end = 0
+        for _ in range(pickles):
+            end = scan(content, end, more) if end < len(content) else end
         return len(content)
 
 
-class _Scan:
-    """Goes through the opcodes as an unpickler would, with depths in the place of values."""
+def scan(content: bytes | mmap.mmap, start: int = 0, more: frozenset[str] = frozenset()) -> int:
+    """Where a pickle ends that begins at `start`; `UnpicklingError` where it is not harmless."""
+    found = _Scan(content, start, more)
+    found.run()
+    return found.at
 
-    def __init__(self, content: mmap.mmap) -> None:
-        self.content, self.at, self.end = content, 0, len(content)
+
+class _Scan:
+    """Goes through the opcodes as an unpickler would, with depths and sizes in the place of values."""
+
+    def __init__(self, content: bytes | mmap.mmap, start: int, more: frozenset[str]) -> None:
+        self.content, self.at, self.end = content, start, len(content)
+        self.known, self.plain = _opcodes(more), _plain_opcodes()
         self.stack: list[_Value] = []
         self.marks: list[int] = []
         self.memo: dict[int, _Value] = {}
+        self.values = 0
 
     def run(self) -> None:
         """Up to STOP."""
-        known, plain = _opcodes(), _plain_opcodes()
+        known, plain = self.known, self.plain
         content, push = self.content, self.stack.append
         for _ in range(_MOST):
             if self.at >= self.end:
@@ -176,7 +201,7 @@ class _Scan:
             if place >= _MOST:
                 raise pickle.UnpicklingError(f"its memo has more than {_MOST:,} places")
             value = stack[-1]
-            self.memo[place] = _Value(value.depth, named=value.named) if value.open else value
+            self.memo[place] = replace(value, open=False) if value.open else value
         elif name in _RECALLS:
             if argument not in self.memo:
                 raise pickle.UnpicklingError("it recalls what it did not store")
@@ -199,20 +224,23 @@ class _Scan:
             return
         target = taken[0] if opcode.extends else None
         inner = taken[1:] if opcode.extends else taken
-        self._refuse(opcode.name, taken, inner, target)
+        self._refuse(opcode.name, taken, target)
+        size = sum([value.size for value in inner])
+        self.values += size
+        if self.values > _MOST_VALUES:
+            raise pickle.UnpicklingError(f"it unpacks to more than {_MOST_VALUES:,} values")
         depth = 1 + max((value.depth for value in inner), default=0)
         depth = max(depth, target.depth) if target else depth
         if depth > _DEEPEST:
             raise pickle.UnpicklingError(f"it is nested more than {_DEEPEST} deep")
-        self.stack.append(_Value(depth, open=opcode.name in _CONTAINERS))
+        size += target.size if target else 1
+        self.stack.append(_Value(depth, size, open=opcode.name in _CONTAINERS))
 
     @staticmethod
-    def _refuse(name: str, taken: Sequence[_Value], inner: Sequence[_Value], target: _Value | None) -> None:
+    def _refuse(name: str, taken: Sequence[_Value], target: _Value | None) -> None:
         """What `pickle` would do and no file of arrays needs."""
         if target and not target.open:
             raise pickle.UnpicklingError("it extends what already has a place elsewhere")
-        if name in {"SETITEM", "SETITEMS", "DICT"} and any(key.depth or key.named for key in inner[::2]):
-            raise pickle.UnpicklingError("it has a key that is no text or number")  # hashing may not end
         if name == "BUILD" and (taken[0].named or not taken[0].depth):
             raise pickle.UnpicklingError("it changes what it did not make")
         if name == "REDUCE" and not taken[0].named:

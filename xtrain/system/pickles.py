@@ -137,7 +137,7 @@ class _Type:
 
     def __init__(self, allowed: frozenset[str], code: object, *_: object) -> None:
         if _text(code) not in allowed:
-            raise pickle.UnpicklingError(f"it has an array of {_text(code):.20}")
+            raise pickle.UnpicklingError(f"it has an array of {_text(code)[:20]!r}")
         self.dtype = np.dtype(_text(code))
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
