@@ -46,8 +46,8 @@ def place_options(command: F) -> F:
         click.option(
             "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie."
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads; default: the backend's choice."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i], ascend[:i], ..."),
+        click.option("--threads", type=click.IntRange(min=1), help="Default: the backend's choice."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu:0, ascend:1, ..."),
     ):
         command = option(command)
     return command
