@@ -34,6 +34,12 @@ def _run(arguments: list[str], debug: bool) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except MemoryError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: there is not enough memory: {error}", file=sys.stderr)  # noqa: T201
+        print("  a smaller model or data.batch_size takes less", file=sys.stderr)  # noqa: T201
+        return 1
     except Exception as error:  # noqa: BLE001 - the last resort: what xtrain does not foresee
         if debug:
             traceback.print_exc()
