@@ -27,6 +27,15 @@ CASES = {
     "not UTF-8": ("summary latin.toml", 2, ["latin.toml: is not TOML"]),
     "unknown key": ("check digits_mlp --set model.hiden=[3]", 2, ["model.hiden = [3]", "'hidden'"]),
     "wrong type": ("run digits_mlp --set loop.epochs=many", 2, ["loop.epochs = 'many'", "integer"]),
+    "a layer too large": (
+        "run digits_mlp --set model.hidden=[1000000000]",
+        2,
+        ["model.name = 'mlp': its weights would take 279.4 GiB; the limit is 16 GiB"],
+    ),
+    "a seed of 64 bits": ("run digits_mlp --seed 9223372036854775808", 2, ["seed = 9223372036854775808"]),
+    "a seed of many digits": ("run digits_mlp --set seed=0x" + "f" * 5000, 2, ["can't be read: Exceeds the"]),
+    "a deep table": ("check digits_mlp --set " + "a." * 3000 + "a=1", 2, ["is nested too deeply"]),
+    "a device's name": ("run digits_mlp --set name=nul.txt", 2, ["name = 'nul.txt'", "under Windows"]),
     "no value": (
         "run digits_mlp --set optimizer.lr",
         2,
@@ -287,3 +296,14 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_too_little_memory_is_told(call, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 7.45 GiB")
+
+    monkeypatch.setattr("xtrain.plan.initial_state", full)
+    done = call("run", "digits_mlp", "--backend", "numpy")
+    assert (done.code, done.out.splitlines()[1:]) == (1, [])
+    assert "error: there is not enough memory: Unable to allocate 7.45 GiB\n" in done.err
+    assert "data.batch_size" in done.err

@@ -64,11 +64,12 @@ def _run(arguments: list[str], debug: bool) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()
         return 1
-    except XtrainError as error:
+    except (XtrainError, MemoryError) as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        told = error if isinstance(error, XtrainError) else _too_little_memory(error)
+        print(f"error: {told}", file=sys.stderr)  # noqa: T201
+        return told.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: what xtrain does not foresee
         if debug:
             traceback.print_exc()
@@ -77,3 +78,8 @@ def _run(arguments: list[str], debug: bool) -> int:
         print("  not an error xtrain foresees; --debug shows where it comes from", file=sys.stderr)  # noqa: T201
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _too_little_memory(error: MemoryError) -> XtrainError:
+    remedy = "a smaller model or data.batch_size takes less"
+    return XtrainError(f"there is not enough memory: {error}", remedy=remedy)

@@ -28,7 +28,8 @@ def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     except RecursionError:
         raise RecipeError("is nested too deeply", where=where) from None
     except (ValueError, TypeError) as error:  # a number of too many digits, a key that is no text
-        raise RecipeError(f"can't be read: {error}", where=where) from None
+        problem = str(error).partition(";")[0]  # without Python's advice to its programmers
+        raise RecipeError(f"can't be read: {problem}", where=where) from None
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
