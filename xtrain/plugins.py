@@ -175,7 +175,9 @@ class Lazy:
         self._name = name
 
     def __getattr__(self, member: str) -> Any:
-        return getattr(importlib.import_module(self._name), member)
+        found = getattr(importlib.import_module(self._name), member)
+        setattr(self, member, found)  # looked up once: an update asks for its kernels at every parameter
+        return found
 
 
 def require(backend: Backend) -> None:
