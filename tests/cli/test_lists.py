@@ -152,7 +152,7 @@ def test_check_gives_every_backends_terms_for_every_key(call):
 
 @pytest.fixture
 def plugged(tmp_path_factory, monkeypatch):
-    """The fake backend; one that explodes, one not installed, one that finds a problem, one that breaks."""
+    """The fake backend, one that explodes, one not installed, two whose probes find a problem or raise."""
     monkeypatch.syspath_prepend(UNIT)
     from plugin_folder import install, install_fake
 
@@ -194,6 +194,7 @@ def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
     assert found["fake"] == ["1.0", "cpu", "float32", "fake", "remark: not a framework"]
     assert found["explodes"][0] == "broken"
     assert "RuntimeError: boom" in found["explodes"][1]
+    assert found["sick"] == ["broken", "ImportError: no libsick.so"]
     assert found["missing"] == ["not installed", "pip install not_a_framework"]
     assert found["ill"] == ["broken", "no driver"]
     assert found["numpy"][:3] == [sys.modules["numpy"].__version__, "cpu", "float64"]
