@@ -13,6 +13,7 @@ from xtrain.system.isolated import isolated
 @click.command("backends")
 def command() -> int:
     """List the backends: version, devices, precisions, and how to install what is missing."""
+    plugins.loadable()  # plugins are imported here, because threads below would import them side by side
     with ThreadPoolExecutor() as pool:  # the threads only wait for processes
         rows = list(pool.map(_row, plugins.names()))
     show("backends", ("backend", "version", "devices", "precisions", "steps", "remarks"), rows)
