@@ -8,13 +8,15 @@ from mindspore import ParameterTuple, Tensor, nn, ops
 from mindspore.ops import operations as P
 
 from xtrain.spec import LossSpec, Metrics, State, StepInput
-from xtrain_mindspore import losses
 from xtrain_mindspore.dataset import Batch
+from xtrain_mindspore.losses import LOSSES, LossSum
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.optimizer import MindSporeOptimizer
 
 Handle = list[tuple[Tensor, Tensor]]
 """Of each batch: sum of losses and correct predictions, still on the device."""
+
+_argmax, _equal, _cast, _sum = P.Argmax(output_type=ms.int32), P.Equal(), P.Cast(), P.ReduceSum()
 
 
 class MindSporeLoop:
@@ -22,8 +24,8 @@ class MindSporeLoop:
 
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._evaluate = Forward(model.native, losses.lower(loss))
-        self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
+        self._forward = Forward(model.native, LOSSES.of(loss)(loss))
+        self._backward = Backward(self._forward, [model.tensors[name] for name in model.spec.trainable])
         self._train = Train(self._backward, optimizer.native)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -31,15 +33,13 @@ class MindSporeLoop:
         self._model.mode(training=True)
         if len(batches) > 1:
             return self._accumulate(batches, step)
-        images, labels = batches[0]
         noise, rates = self._model.noise(step), self._optimizer.advance(step)
-        return [self._train(images, labels, _upstream(step.share), noise, rates)]
+        return [self._train(*batches[0], _upstream(step.share), noise, rates)]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
-        images, labels = batch
         self._model.mode(training=False)
-        _, loss, correct = self._evaluate(images, labels)
+        _, loss, correct = self._forward(*batch)
         return [(loss, correct)]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
@@ -55,49 +55,36 @@ class MindSporeLoop:
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         self._model.mode(training=True)
-        images, labels = batch
-        _, _, gradients = self._backward(images, labels, _upstream(step.share), self._model.noise(step))
-        return {
-            name: gradient.asnumpy().copy()
-            for name, gradient in zip(self._model.spec.trainable, gradients, strict=True)
-        }
+        _, _, gradients = self._backward(*batch, _upstream(step.share), self._model.noise(step))
+        named = zip(self._model.spec.trainable, gradients, strict=True)
+        return {name: gradient.asnumpy().copy() for name, gradient in named}
 
     def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """Two graphs instead of one: a gradient for each batch, then the update from their sum."""
-        share = _upstream(step.share)
-        handle: Handle = []
+        share, handle = _upstream(step.share), []
         sums: list[Tensor] = []
-        for index, (images, labels) in enumerate(batches):
-            noise = self._model.noise(step, index)
-            loss, correct, gradients = self._backward(images, labels, share, noise)
+        for index, batch in enumerate(batches):
+            loss, correct, gradients = self._backward(*batch, share, self._model.noise(step, index))
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
             handle.append((loss, correct))
         self._optimizer.apply(sums, step)
         return handle
 
 
-def _upstream(share: float) -> Tensor:
-    """Upstream gradient of a summed loss: a tensor, where a number would compile the graph anew."""
-    return Tensor(np.array(share, dtype=np.float32))
-
-
 class Forward(nn.Cell):
     """Images and labels to figures."""
 
-    def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
+    def __init__(self, network: nn.Cell, loss_sum: LossSum) -> None:
         super().__init__(auto_prefix=False)
-        self._network, self._loss = network, loss
-        self._argmax, self._equal = P.Argmax(output_type=ms.int32), P.Equal()
-        self._cast, self._sum = P.Cast(), P.ReduceSum()
+        self._network, self._loss_sum = network, loss_sum
 
     def construct(
         self, images: Tensor, labels: Tensor, share: float | Tensor = 1.0, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`share` of the sum of the losses, what the gradient is of; that sum; correct predictions."""
         logits = self._network(images, noise)
-        loss = self._loss(logits, labels)
-        correct = self._sum(self._cast(self._equal(self._argmax(logits), labels), ms.int32))
-        return loss * share, loss, correct
+        loss = self._loss_sum(logits, labels)
+        return loss * share, loss, _correct(logits, labels)
 
 
 class Backward(nn.Cell):
@@ -129,3 +116,12 @@ class Train(nn.Cell):
         loss, correct, gradients = self._backward(images, labels, share, noise)
         self._update(rates, *gradients)
         return loss, correct
+
+
+def _upstream(share: float) -> Tensor:
+    """Upstream gradient of a summed loss: a tensor, where a number would compile the graph anew."""
+    return Tensor(np.array(share, dtype=np.float32))
+
+
+def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    return _sum(_cast(_equal(_argmax(outputs), labels), ms.int32))
