@@ -109,15 +109,9 @@ _TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}
 
 def _devices() -> tuple[str, ...]:
     """`cpu`, and `ascend:0`, ... that this MindSpore can drive here."""
-    return (
-        "cpu",
-        *(
-            f"{kind}:{i}"
-            for kind in ("ascend", "gpu")
-            if getattr(ms.device_context, kind).is_available()
-            for i in range(getattr(ms.device_context, kind).device_count())
-        ),
-    )
+    kinds = {kind: getattr(ms.device_context, kind) for kind in ("ascend", "gpu")}
+    found = {kind: each.device_count() for kind, each in kinds.items() if each.is_available()}
+    return ("cpu", *(f"{kind}:{i}" for kind, count in found.items() for i in range(count)))
 
 
 @functools.cache  # MindSpore takes these once

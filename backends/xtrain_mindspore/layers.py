@@ -57,20 +57,17 @@ def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Cell:
     return modules.BatchNorm2d(node.input_shape[0], eps=layer.eps, momentum=1 - layer.momentum)
 
 
-def _pool(kind: str) -> Callable[[Node], str]:
-    """The term of a pool, whose padding needs another mode."""
-
-    def term(node: Node) -> str:
-        layer: Any = node.layer
-        padding = f', pad_mode="pad", padding={layer.padding}' if layer.padding else ""
-        if kind == "MaxPool2d" and not padding:
-            return f'P.MaxPoolWithArgmax({layer.kernel_size}, {layer.step}, "valid")'
-        return f"nn.{kind}({layer.kernel_size}, stride={layer.step}{padding})"
-
-    return term
+def _pool(node: Node) -> str:
+    """Arguments of a pool."""
+    layer: Any = node.layer
+    mode = f'"pad", padding={layer.padding}' if layer.padding else '"valid"'
+    return f"({layer.kernel_size}, {layer.step}, {mode})"
 
 
-@LAYERS.register(spec.MaxPool2d, _pool("MaxPool2d"))
+@LAYERS.register(
+    spec.MaxPool2d,
+    lambda node: f"{'nn.MaxPool2d' if node.layer.padding else 'P.MaxPoolWithArgmax'}{_pool(node)}",
+)
 def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Cell:
     """P.MaxPoolWithArgmax, which takes no padding; else nn.MaxPool2d, a slower kernel both ways."""
     if layer.padding:
@@ -78,7 +75,7 @@ def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Cell:
     return modules.MaxPool2d(layer.kernel_size, layer.step)
 
 
-@LAYERS.register(spec.AvgPool2d, _pool("AvgPool2d"))
+@LAYERS.register(spec.AvgPool2d, lambda node: f"nn.AvgPool2d{_pool(node)}")
 def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Cell:
     """nn.AvgPool2d."""
     mode = "pad" if layer.padding else "valid"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.ops import operations as P
 
 from xtrain.spec import LossSpec, Metrics, State, StepInput
 from xtrain_mindspore.dataset import Batch
 from xtrain_mindspore.losses import LOSSES, LossSum
 from xtrain_mindspore.model import MindSporeModel
-from xtrain_mindspore.optimizer import MindSporeOptimizer
+from xtrain_mindspore.optimizer import MindSporeOptimizer, Update
 
 Handle = list[tuple[Tensor, Tensor]]
 """Of each batch: sum of losses and correct predictions, still on the device."""
@@ -25,16 +25,15 @@ class MindSporeLoop:
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
         self._forward = Forward(model.native, LOSSES.of(loss)(loss))
-        self._backward = Backward(self._forward, [model.tensors[name] for name in model.spec.trainable])
-        self._train = Train(self._backward, optimizer.native)
+        self._step = Step(self._forward, optimizer.native)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
         self._model.mode(training=True)
         if len(batches) > 1:
             return self._accumulate(batches, step)
-        noise, rates = self._model.noise(step), self._optimizer.advance(step)
-        return [self._train(*batches[0], _upstream(step.share), noise, rates)]
+        noise, scalars = self._model.noise(step), self._optimizer.advance(step)
+        return [self._step(*batches[0], _upstream(step.share), noise, scalars)]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
@@ -55,7 +54,7 @@ class MindSporeLoop:
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         self._model.mode(training=True)
-        _, _, gradients = self._backward(*batch, _upstream(step.share), self._model.noise(step))
+        _, _, gradients = self._step(*batch, _upstream(step.share), self._model.noise(step))
         named = zip(self._model.spec.trainable, gradients, strict=True)
         return {name: gradient.asnumpy().copy() for name, gradient in named}
 
@@ -64,7 +63,7 @@ class MindSporeLoop:
         share, handle = _upstream(step.share), []
         sums: list[Tensor] = []
         for index, batch in enumerate(batches):
-            loss, correct, gradients = self._backward(*batch, share, self._model.noise(step, index))
+            loss, correct, gradients = self._step(*batch, share, self._model.noise(step, index))
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
             handle.append((loss, correct))
         self._optimizer.apply(sums, step)
@@ -87,34 +86,22 @@ class Forward(nn.Cell):
         return loss * share, loss, _correct(logits, labels)
 
 
-class Backward(nn.Cell):
-    """The figures, and the gradients of their first by the weights."""
-
-    def __init__(self, forward: Forward, weights: Sequence[Tensor]) -> None:
-        super().__init__(auto_prefix=False)
-        self._differentiate = ops.value_and_grad(forward, None, ParameterTuple(weights), has_aux=True)
-
-    def construct(
-        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Sum of the losses, correct predictions, gradients."""
-        (_, loss, correct), gradients = self._differentiate(images, labels, share, noise)
-        return loss, correct, gradients
-
-
-class Train(nn.Cell):
+class Step(nn.Cell):
     """Forward, backward and update as one graph."""
 
-    def __init__(self, backward: Backward, update: nn.Cell) -> None:
+    def __init__(self, forward: Forward, update: Update) -> None:
         super().__init__(auto_prefix=False)
-        self._backward, self._update = backward, update
+        self._differentiate = ops.value_and_grad(forward, None, update.parameters, has_aux=True)
+        self._update = update
 
     def construct(
-        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor, rates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Sum of the losses before the update, correct predictions."""
-        loss, correct, gradients = self._backward(images, labels, share, noise)
-        self._update(rates, *gradients)
+        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor, scalars: Tensor | None = None
+    ) -> tuple[Tensor | tuple[Tensor, ...], ...]:
+        """Sum of the losses before the update, correct predictions; without `scalars` the gradients too."""
+        (_, loss, correct), gradients = self._differentiate(images, labels, share, noise)
+        if scalars is None:
+            return loss, correct, gradients
+        self._update(scalars, *gradients)
         return loss, correct
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops import operations as P
 
-from xtrain.spec import OptimizerSpec, State, StepInput, rates
+from xtrain.spec import AdamW, OptimizerSpec, State, StepInput, rates
 from xtrain_mindspore.model import MindSporeModel
-from xtrain_mindspore.updates import UPDATES, Group, scalars
+from xtrain_mindspore.updates import UPDATES, scalars
 
 _unstack = P.Unstack(0, 5)  # one kernel, where each rates[i] is one and takes long to compile
 _descend, _maximum, _minimum = P.ApplyGradientDescent(), P.Maximum(), P.Minimum()
@@ -30,17 +30,7 @@ class MindSporeOptimizer:
             for name, parameter in self._parameters.items()
             for buffer in spec.buffers
         }
-        buffers = {
-            buffer: ParameterTuple(self._buffers[f"{name}/{buffer}"] for name in self._parameters)
-            for buffer in spec.buffers
-        }
-        decayed = spec.decayed(model.spec)
-        group = Group(
-            ParameterTuple(self._parameters.values()),
-            buffers,
-            tuple(name in decayed for name in self._parameters),
-        )
-        self.native = Update(spec, group)
+        self.native = Update(spec, self._parameters, self._buffers, spec.decayed(model.spec))
         self._updates = 0
 
     def step(self, gradients: State, step: StepInput) -> None:
@@ -52,10 +42,10 @@ class MindSporeOptimizer:
         self.native(self.advance(step), *gradients)
 
     def advance(self, step: StepInput) -> Tensor:
-        """Count one update and return its rates float32 [5], figures in float64 rounded once."""
+        """Count one update and return its `scalars` float32 [5], worked out in float64 and rounded once."""
         self._updates += 1
-        now = rates(self._spec, step, self._updates)
-        return Tensor(np.array(scalars(self._spec, now), dtype=np.float32))
+        given = scalars(self._spec, rates(self._spec, step, self._updates))
+        return Tensor(np.array(given, dtype=np.float32))
 
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
@@ -70,31 +60,46 @@ class MindSporeOptimizer:
 
 
 class Update(nn.Cell):
-    """What the training graph takes in: penalties, clipping, an update formula, the average of the weights."""
+    """What the training graph takes in: all that happens to parameters once their gradients are there."""
 
-    def __init__(self, spec: OptimizerSpec, group: Group) -> None:
+    def __init__(
+        self, spec: OptimizerSpec, parameters: State, buffers: State, decayed: frozenset[str]
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self._parameters, self._decayed = group.parameters, group.decayed
-        self._averages = group.buffers.get("ema")
-        self._update = UPDATES.of(spec)(spec, group)
+        self._update = UPDATES.of(spec)(spec)
+        self.parameters = ParameterTuple(parameters.values())
+        self._moments = tuple(
+            ParameterTuple(buffers[f"{name}/{buffer}"] for buffer in spec.moments) for name in parameters
+        )
+        self._averages = (
+            None if spec.ema is None else ParameterTuple(buffers[f"{name}/ema"] for name in parameters)
+        )
+        self._decayed = tuple(name in decayed for name in parameters)
+        self._decay, self._decoupled = spec.weight_decay, isinstance(spec, AdamW)
         self._l1, self._l2 = spec.l1, spec.l2
         self._clip_value, self._most = spec.clip_value, spec.clip_norm
 
-    def construct(self, rates: Tensor, *gradients: Tensor) -> Tensor:
+    def construct(self, scalars: Tensor, *gradients: Tensor) -> Tensor:
         """From `scalars` float32 [5] and the gradients of all parameters."""
-        lr, momentum, own, decay, average = _unstack(rates)
+        lr, momentum, own, decay, average = _unstack(scalars)
         ready = self._prepare(gradients)
-        for i in range(len(self._parameters)):
-            self._update(i, ready[i], (lr, momentum, own, decay))
+        for i in range(len(self.parameters)):
+            parameter, gradient = self.parameters[i], ready[i]
+            if self._decay and self._decayed[i]:
+                if self._decoupled:
+                    _descend(parameter, decay, parameter)
+                else:
+                    gradient = gradient + self._decay * parameter
+            self._update(parameter, gradient, (lr, momentum, own), *self._moments[i])
             if self._averages is not None:
-                _descend(self._averages[i], average, self._averages[i] - self._parameters[i])
+                _descend(self._averages[i], average, self._averages[i] - parameter)
         return lr
 
     def _prepare(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Penalties, then clipping by value, then by the norm of all together."""
         ready: tuple[Tensor, ...] = ()
-        for i in range(len(self._parameters)):
-            gradient, parameter = gradients[i], self._parameters[i]
+        for i in range(len(self.parameters)):
+            gradient, parameter = gradients[i], self.parameters[i]
             if self._l1 and self._decayed[i]:
                 gradient = gradient + self._l1 * _sign(parameter)
             if self._l2 and self._decayed[i]:

@@ -7,11 +7,13 @@ the functions that are made here, and finds in them what they were made with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
 from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
+
+if TYPE_CHECKING:
+    from mindspore import Parameter, Tensor
 
 P: Any = Lazy("mindspore.ops.operations")
 
@@ -28,21 +30,8 @@ SHARED: dict[str, Term] = {
 """Terms of the keys that every optimizer has; what is not named here is an argument of the same name."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Parameters, their buffers by name in the same order, and which of them decay."""
-
-    parameters: tuple[Any, ...]
-    buffers: dict[str, tuple[Any, ...]]
-    decayed: tuple[bool, ...]
-
-
-Update = Callable[[int, Any, "tuple[Any, Any, Any, Any]"], None]
-"""Updates a parameter, given its index, its gradient, and `scalars` without the last."""
-
-
 def scalars(spec: OptimizerSpec, rates: Rates) -> tuple[float, float, float, float, float]:
-    """lr, momentum, what a formula has of its own, AdamW's decay, share of the weights in their average.
+    """What a graph is given: lr, momentum, a scalar of the formula's own, decay, average share.
 
     Its own is Adam's eps, what Nesterov's momentum takes of the buffer, or the gradient's share in a buffer.
     """
@@ -54,19 +43,11 @@ def scalars(spec: OptimizerSpec, rates: Rates) -> tuple[float, float, float, flo
     return rates.corrected_lr, rates.momentum, own, rates.decay, rates.average_share
 
 
-def _coupled(spec: OptimizerSpec, group: Group) -> Callable[[int, Any], Any]:
-    """Adds the weight decay to a parameter's gradient."""
-    parameters, decayed, decay = group.parameters, group.decayed, spec.weight_decay
+Update = Callable[..., None]
+"""Updates a parameter, given its gradient, the first three of `scalars`, and its buffers in their order."""
+Scalars = tuple["Tensor", "Tensor", "Tensor"]
 
-    def coupled(i: int, gradient: Any) -> Any:
-        if decay and decayed[i]:
-            gradient = gradient + decay * parameters[i]
-        return gradient
-
-    return coupled
-
-
-UPDATES: Lowerings[Callable[[Any, Group], Update]] = Lowerings("mindspore", "optimizer")
+UPDATES: Lowerings[Callable[[Any], Update]] = Lowerings("mindspore", "optimizer")
 
 
 def _kernel(spec: SGD | RMSprop) -> str:
@@ -78,29 +59,23 @@ def _kernel(spec: SGD | RMSprop) -> str:
     {
         "name": _kernel,
         "dampening": lambda spec: f"the gradient times {1 - spec.dampening:g}, from the second step on",
-        "nesterov": lambda spec: (
-            "lr * momentum in place of lr, then P.ApplyGradientDescent()"
-            if spec.nesterov
-            else "use_nesterov=False"
-        ),
+        "nesterov": lambda spec: "at lr * momentum, then P.ApplyGradientDescent()" if spec.nesterov else "no",
     },
 )
-def sgd(spec: SGD, group: Group) -> Update:
-    """buffer = momentum * buffer + g; w -= lr * buffer. Nesterov's lr * (g + momentum * buffer) in two parts."""
-    keep, descend, coupled = P.ApplyMomentum(), P.ApplyGradientDescent(), _coupled(spec, group)
-    parameters, momenta = group.parameters, group.buffers.get("momentum_buffer")
-    dampened, nesterov = spec.dampening != 0, spec.nesterov
+def sgd(spec: SGD) -> Update:
+    """w -= lr * buffer; Nesterov's lr * (g + momentum * buffer) in two parts."""
+    keep, descend = P.ApplyMomentum(), P.ApplyGradientDescent()
+    moving, dampened, nesterov = spec.momentum != 0, spec.dampening != 0, spec.nesterov
 
-    def update(i: int, gradient: Any, rates: tuple[Any, Any, Any, Any]) -> None:
-        lr, momentum, own, _ = rates
-        gradient = coupled(i, gradient)
-        if momenta is None:
-            descend(parameters[i], lr, gradient)
+    def update(parameter: Parameter, gradient: Tensor, now: Scalars, *buffers: Parameter) -> None:
+        lr, momentum, share = now
+        if not moving:
+            descend(parameter, lr, gradient)
         elif nesterov:
-            keep(parameters[i], momenta[i], own, gradient, momentum)
-            descend(parameters[i], lr, gradient)
+            keep(parameter, buffers[0], share, gradient, momentum)
+            descend(parameter, lr, gradient)
         else:
-            keep(parameters[i], momenta[i], lr, own * gradient if dampened else gradient, momentum)
+            keep(parameter, buffers[0], lr, share * gradient if dampened else gradient, momentum)
 
     return update
 
@@ -111,32 +86,26 @@ _ADAM: dict[str, Term] = {
     "betas": "beta1={betas[0]}; squares by P.ApplyMomentum({betas[1]})",
     "eps": "epsilon={eps} * sqrt(1 - beta2**t), given to each step",
 }
+_DECOUPLED: Term = "P.ApplyGradientDescent(), weight - lr * {weight_decay} * weight"
 
 
 @UPDATES.register(Adam, _ADAM)
-@UPDATES.register(
-    AdamW, _ADAM | {"weight_decay": "P.ApplyGradientDescent(), weight - lr * {weight_decay} * weight"}
-)
-def adam(spec: Adam | AdamW, group: Group) -> Update:
+@UPDATES.register(AdamW, _ADAM | {"weight_decay": _DECOUPLED})
+def adam(spec: Adam | AdamW) -> Update:
     """P.Adam for all but the second moment and the bias correction, where it is not PyTorch's.
 
-    It has eps inside the correction (`scalars` bring PyTorch's) and takes 1 - beta2 in float32, 1e-5 off at
+    It has eps inside the correction (`scalars` brings PyTorch's) and takes 1 - beta2 in float32, 1e-5 off at
     0.999. So ApplyMomentum at a rate of 0 keeps the squares, and P.Adam gets a beta2 that leaves them alone.
     """
-    keep, descend, coupled = P.ApplyMomentum(), P.ApplyGradientDescent(), _coupled(spec, group)
-    square, fused = P.Square(), P.Adam()
-    parameters, means, squares = group.parameters, group.buffers["exp_avg"], group.buffers["exp_avg_sq"]
+    keep, square, fused = P.ApplyMomentum(), P.Square(), P.Adam()
     beta2, new = spec.betas[1], 1 - spec.betas[1]
-    decoupled, decays, decayed = isinstance(spec, AdamW), spec.weight_decay != 0, group.decayed
 
-    def update(i: int, gradient: Any, rates: tuple[Any, Any, Any, Any]) -> None:
-        lr, beta1, eps, decay = rates
-        if not decoupled:
-            gradient = coupled(i, gradient)
-        elif decays and decayed[i]:
-            descend(parameters[i], decay, parameters[i])
-        keep(parameters[i], squares[i], 0.0, new * square(gradient), beta2)
-        fused(parameters[i], means[i], squares[i], 0.0, 0.0, lr, beta1, 1.0, eps, gradient)
+    def update(
+        parameter: Parameter, gradient: Tensor, now: Scalars, mean: Parameter, squares: Parameter
+    ) -> None:
+        lr, beta1, eps = now
+        keep(parameter, squares, 0.0, new * square(gradient), beta2)
+        fused(parameter, mean, squares, 0.0, 0.0, lr, beta1, 1.0, eps, gradient)
 
     return update
 
@@ -147,32 +116,29 @@ def adam(spec: Adam | AdamW, group: Group) -> Update:
         "name": _kernel,
         "alpha": "squares by P.ApplyMomentum({alpha})",
         "eps": "gradient / (root + {eps})",
-        "centered": lambda spec: (
-            "P.Sqrt()(squares - P.Square()(means))" if spec.centered else "P.Sqrt()(squares)"
-        ),
+        "centered": lambda spec: f"P.Sqrt()(squares{' - P.Square()(mean)' if spec.centered else ''})",
     },
 )
-def rmsprop(spec: RMSprop, group: Group) -> Update:
+def rmsprop(spec: RMSprop) -> Update:
     """The formula: MindSpore's own kernels have eps inside the root."""
-    keep, descend, coupled = P.ApplyMomentum(), P.ApplyGradientDescent(), _coupled(spec, group)
-    square, sqrt = P.Square(), P.Sqrt()
-    parameters, squares = group.parameters, group.buffers["square_avg"]
-    means, momenta = group.buffers.get("grad_avg"), group.buffers.get("momentum_buffer")
+    keep, descend, square, sqrt = P.ApplyMomentum(), P.ApplyGradientDescent(), P.Square(), P.Sqrt()
     alpha, new, eps = spec.alpha, 1 - spec.alpha, spec.eps
+    moving, centered = spec.momentum != 0, spec.centered
 
-    def update(i: int, gradient: Any, rates: tuple[Any, Any, Any, Any]) -> None:
-        lr, momentum, _, _ = rates
-        gradient = coupled(i, gradient)
-        keep(parameters[i], squares[i], 0.0, new * square(gradient), alpha)
-        variance = squares[i]
-        if means is not None:
-            keep(parameters[i], means[i], 0.0, new * gradient, alpha)
-            variance = variance - square(means[i])
+    def update(
+        parameter: Parameter, gradient: Tensor, now: Scalars, squares: Parameter, *buffers: Parameter
+    ) -> None:
+        lr, momentum, _ = now
+        keep(parameter, squares, 0.0, new * square(gradient), alpha)
+        variance = squares
+        if centered:
+            keep(parameter, buffers[-1], 0.0, new * gradient, alpha)
+            variance = variance - square(buffers[-1])
         direction = gradient / (sqrt(variance) + eps)
-        if momenta is None:
-            descend(parameters[i], lr, direction)
+        if moving:
+            keep(parameter, buffers[0], lr, direction, momentum)
         else:
-            keep(parameters[i], momenta[i], lr, direction, momentum)
+            descend(parameter, lr, direction)
 
     return update
 
@@ -186,12 +152,11 @@ def rmsprop(spec: RMSprop, group: Group) -> Update:
         "eps": "epsilon={eps}",
     },
 )
-def adagrad(spec: Adagrad, group: Group) -> Update:
+def adagrad(spec: Adagrad) -> Update:
     """P.ApplyAdagradV2: sum += g^2; w -= lr * g / (sqrt(sum) + eps)."""
-    fused, coupled = P.ApplyAdagradV2(spec.eps), _coupled(spec, group)
-    parameters, sums = group.parameters, group.buffers["sum"]
+    fused = P.ApplyAdagradV2(spec.eps)
 
-    def update(i: int, gradient: Any, rates: tuple[Any, Any, Any, Any]) -> None:
-        fused(parameters[i], sums[i], rates[0], coupled(i, gradient))
+    def update(parameter: Parameter, gradient: Tensor, now: Scalars, total: Parameter) -> None:
+        fused(parameter, total, now[0], gradient)
 
     return update
