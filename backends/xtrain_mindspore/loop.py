@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
-from mindspore import ParameterTuple, Tensor, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.ops import operations as P
 
 from xtrain.spec import LossSpec, Metrics, State, StepInput
-from xtrain_mindspore import losses
 from xtrain_mindspore.dataset import Batch
+from xtrain_mindspore.losses import LOSSES, LossSum
 from xtrain_mindspore.model import MindSporeModel
-from xtrain_mindspore.optimizer import MindSporeOptimizer
+from xtrain_mindspore.optimizer import MindSporeOptimizer, Update
 
 Handle = list[tuple[Tensor, Tensor]]
 """Of each batch: sum of losses and correct predictions, still on the device."""
+
+_argmax, _equal, _cast, _sum = P.Argmax(output_type=ms.int32), P.Equal(), P.Cast(), P.ReduceSum()
 
 
 class MindSporeLoop:
@@ -22,24 +24,21 @@ class MindSporeLoop:
 
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._evaluate = Forward(model.native, losses.lower(loss))
-        self._backward = Backward(self._evaluate, [model.tensors[name] for name in model.spec.trainable])
-        self._train = Train(self._backward, optimizer.native)
+        self._forward = Forward(model.native, LOSSES.of(loss)(loss))
+        self._step = Step(self._forward, optimizer.native)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
         self._model.mode(training=True)
         if len(batches) > 1:
             return self._accumulate(batches, step)
-        images, labels = batches[0]
-        noise, rates = self._model.noise(step), self._optimizer.advance(step)
-        return [self._train(images, labels, _upstream(step.share), noise, rates)]
+        noise, scalars = self._model.noise(step), self._optimizer.advance(step)
+        return [self._step(*batches[0], _upstream(step.share), noise, scalars)]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
-        images, labels = batch
         self._model.mode(training=False)
-        _, loss, correct = self._evaluate(images, labels)
+        _, loss, correct = self._forward(*batch)
         return [(loss, correct)]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
@@ -55,25 +54,55 @@ class MindSporeLoop:
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         self._model.mode(training=True)
-        images, labels = batch
-        _, _, gradients = self._backward(images, labels, _upstream(step.share), self._model.noise(step))
-        return {
-            name: gradient.asnumpy().copy()
-            for name, gradient in zip(self._model.spec.trainable, gradients, strict=True)
-        }
+        _, _, gradients = self._step(*batch, _upstream(step.share), self._model.noise(step))
+        named = zip(self._model.spec.trainable, gradients, strict=True)
+        return {name: gradient.asnumpy().copy() for name, gradient in named}
 
     def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """Two graphs instead of one: a gradient for each batch, then the update from their sum."""
-        share = _upstream(step.share)
-        handle: Handle = []
+        share, handle = _upstream(step.share), []
         sums: list[Tensor] = []
-        for index, (images, labels) in enumerate(batches):
-            noise = self._model.noise(step, index)
-            loss, correct, gradients = self._backward(images, labels, share, noise)
+        for index, batch in enumerate(batches):
+            loss, correct, gradients = self._step(*batch, share, self._model.noise(step, index))
             sums = [a + b for a, b in zip(sums, gradients, strict=True)] if sums else list(gradients)
             handle.append((loss, correct))
         self._optimizer.apply(sums, step)
         return handle
+
+
+class Forward(nn.Cell):
+    """Images and labels to figures."""
+
+    def __init__(self, network: nn.Cell, loss_sum: LossSum) -> None:
+        super().__init__(auto_prefix=False)
+        self._network, self._loss_sum = network, loss_sum
+
+    def construct(
+        self, images: Tensor, labels: Tensor, share: float | Tensor = 1.0, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`share` of the sum of the losses, what the gradient is of; that sum; correct predictions."""
+        logits = self._network(images, noise)
+        loss = self._loss_sum(logits, labels)
+        return loss * share, loss, _correct(logits, labels)
+
+
+class Step(nn.Cell):
+    """Forward, backward and update as one graph."""
+
+    def __init__(self, forward: Forward, update: Update) -> None:
+        super().__init__(auto_prefix=False)
+        self._differentiate = ops.value_and_grad(forward, None, update.parameters, has_aux=True)
+        self._update = update
+
+    def construct(
+        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor, scalars: Tensor | None = None
+    ) -> tuple[Tensor | tuple[Tensor, ...], ...]:
+        """Sum of the losses before the update, correct predictions; without `scalars` the gradients too."""
+        (_, loss, correct), gradients = self._differentiate(images, labels, share, noise)
+        if scalars is None:
+            return loss, correct, gradients
+        self._update(scalars, *gradients)
+        return loss, correct
 
 
 def _upstream(share: float) -> Tensor:
@@ -81,51 +110,5 @@ def _upstream(share: float) -> Tensor:
     return Tensor(np.array(share, dtype=np.float32))
 
 
-class Forward(nn.Cell):
-    """Images and labels to figures."""
-
-    def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
-        super().__init__(auto_prefix=False)
-        self._network, self._loss = network, loss
-        self._argmax, self._equal = P.Argmax(output_type=ms.int32), P.Equal()
-        self._cast, self._sum = P.Cast(), P.ReduceSum()
-
-    def construct(
-        self, images: Tensor, labels: Tensor, share: float | Tensor = 1.0, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`share` of the sum of the losses, what the gradient is of; that sum; correct predictions."""
-        logits = self._network(images, noise)
-        loss = self._loss(logits, labels)
-        correct = self._sum(self._cast(self._equal(self._argmax(logits), labels), ms.int32))
-        return loss * share, loss, correct
-
-
-class Backward(nn.Cell):
-    """The figures, and the gradients of their first by the weights."""
-
-    def __init__(self, forward: Forward, weights: Sequence[Tensor]) -> None:
-        super().__init__(auto_prefix=False)
-        self._differentiate = ops.value_and_grad(forward, None, ParameterTuple(weights), has_aux=True)
-
-    def construct(
-        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Sum of the losses, correct predictions, gradients."""
-        (_, loss, correct), gradients = self._differentiate(images, labels, share, noise)
-        return loss, correct, gradients
-
-
-class Train(nn.Cell):
-    """Forward, backward and update as one graph."""
-
-    def __init__(self, backward: Backward, update: nn.Cell) -> None:
-        super().__init__(auto_prefix=False)
-        self._backward, self._update = backward, update
-
-    def construct(
-        self, images: Tensor, labels: Tensor, share: Tensor, noise: Tensor, rates: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Sum of the losses before the update, correct predictions."""
-        loss, correct, gradients = self._backward(images, labels, share, noise)
-        self._update(rates, *gradients)
-        return loss, correct
+def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
+    return _sum(_cast(_equal(_argmax(outputs), labels), ms.int32))

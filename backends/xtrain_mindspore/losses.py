@@ -1,93 +1,93 @@
-"""Lowered losses: each a cell from outputs [B, K] and labels [B] to the sum of the losses."""
+"""Lowered losses with their terms: the sum over samples, of outputs [B, K] and labels [B].
 
-import mindspore as ms
+A graph compiles the functions that are made here, and finds in them what they were made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from mindspore import Tensor, nn
-from mindspore.ops import operations as P
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec
+from xtrain.plugins import Lazy
+from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings
 
+if TYPE_CHECKING:
+    from mindspore import Tensor
 
-class Targets(nn.Cell):
-    """Labels [B] to what each class counts [B, K]: 1 of the label, less what is smoothed over all classes."""
+ms: Any = Lazy("mindspore")
+P: Any = Lazy("mindspore.ops.operations")
 
-    def __init__(self, classes_share: float = 0.0, by_class: tuple[float, ...] | None = None) -> None:
-        super().__init__(auto_prefix=False)
-        self._smoothed = classes_share
-        self._by_class = None if by_class is None else Tensor(np.array(by_class, dtype=np.float32))
-        self._one_hot = P.OneHot()
-
-    def construct(self, labels: Tensor, classes: int) -> Tensor:
-        """One kernel where there are no class weights."""
-        each = self._smoothed / classes
-        on, off = Tensor(1 - self._smoothed + each, ms.float32), Tensor(each, ms.float32)
-        targets = self._one_hot(labels, classes, on, off)
-        return targets if self._by_class is None else targets * self._by_class
+LossSum = Callable[["Tensor", "Tensor"], "Tensor"]
+LOSSES: Lowerings[Callable[[Any], LossSum]] = Lowerings("mindspore", "loss")
 
 
-class CrossEntropySum(nn.Cell):
-    """P.SoftmaxCrossEntropyWithLogits."""
+def _term(total: str, weighted: str = "", samples: str = "samples") -> Callable[[LossSpec], str]:
+    """A sum over the targets, another where classes have weights, and what it is divided by."""
 
-    def __init__(self, spec: CrossEntropy) -> None:
-        super().__init__(auto_prefix=False)
-        self._targets, self._cross_entropy = Targets(spec.label_smoothing), P.SoftmaxCrossEntropyWithLogits()
-        self._sum = P.ReduceSum()
+    def term(loss: LossSpec) -> str:
+        smoothing = _smoothing(loss)
+        targets = f"one_hot(labels{f', {smoothing} of it over all classes' if smoothing else ''})"
+        targets += f" * {list(loss.class_weights)}" if loss.class_weights else ""
+        divisor = "sum of weights" if loss.class_weights else samples
+        shown = (weighted if loss.class_weights else total).format(targets)
+        return f"{shown} / {divisor}" if loss.reduction == "mean" else shown
 
-    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """A scalar."""
-        losses, _ = self._cross_entropy(logits, self._targets(labels, logits.shape[1]))
-        return self._sum(losses)
-
-
-class WeightedCrossEntropySum(nn.Cell):
-    """-(targets * log_softmax): the fused kernel's gradient is right only where targets add up to 1."""
-
-    def __init__(self, spec: CrossEntropy) -> None:
-        super().__init__(auto_prefix=False)
-        self._nll, self._log_softmax = NLLSum(spec.label_smoothing, spec.class_weights), P.LogSoftmax(1)
-
-    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """A scalar."""
-        return self._nll(self._log_softmax(logits), labels)
+    return term
 
 
-class NLLSum(nn.Cell):
+def _smoothing(loss: LossSpec) -> float:
+    return loss.label_smoothing if isinstance(loss, CrossEntropy) else 0.0
+
+
+def _targets(loss: LossSpec) -> Callable[[Tensor, int], Tensor]:
+    """Makes of labels [B] what each class counts [B, K]: 1 of the label, less what is smoothed over all."""
+    one_hot, tensor, float32, smoothing = P.OneHot(), ms.Tensor, ms.float32, _smoothing(loss)
+    by_class = loss.class_weights
+    weights = None if by_class is None else ms.Tensor(np.array(by_class, dtype=np.float32))
+
+    def targets(labels: Tensor, classes: int) -> Tensor:
+        each = smoothing / classes
+        shares = one_hot(labels, classes, tensor(1 - smoothing + each, float32), tensor(each, float32))
+        return shares if weights is None else shares * weights
+
+    return targets
+
+
+@LOSSES.register(
+    CrossEntropy,
+    _term("P.SoftmaxCrossEntropyWithLogits()(logits, {})[0].sum()", "-({} * P.LogSoftmax(1)(logits)).sum()"),
+)
+def cross_entropy(loss: CrossEntropy) -> LossSum:
+    """P.SoftmaxCrossEntropyWithLogits, whose gradient is right only where targets add up to 1."""
+    targets, fused, log_softmax = _targets(loss), P.SoftmaxCrossEntropyWithLogits(), P.LogSoftmax(1)
+    add_up, weighted = P.ReduceSum(), loss.class_weights is not None
+
+    def loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
+        shares = targets(labels, logits.shape[1])
+        if weighted:
+            return -add_up(shares * log_softmax(logits))
+        return add_up(fused(logits, shares)[0])
+
+    return loss_sum
+
+
+@LOSSES.register(NLL, _term("-({} * outputs).sum()", "-({} * outputs).sum()"))
+def nll(loss: NLL) -> LossSum:
     """-(targets * outputs)."""
-
-    def __init__(self, smoothing: float, by_class: tuple[float, ...] | None) -> None:
-        super().__init__(auto_prefix=False)
-        self._targets, self._sum = Targets(smoothing, by_class), P.ReduceSum()
-
-    def construct(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """A scalar."""
-        return -self._sum(self._targets(labels, outputs.shape[1]) * outputs)
+    targets, add_up = _targets(loss), P.ReduceSum()
+    return lambda outputs, labels: -add_up(targets(labels, outputs.shape[1]) * outputs)
 
 
-class MSESum(nn.Cell):
+@LOSSES.register(MSE, _term("P.Square()(outputs - {}).sum()", samples="(samples * classes)"))
+def mse(loss: MSE) -> LossSum:
     """Squared distance to the one-hot labels."""
+    targets, square, add_up, mean = _targets(loss), P.Square(), P.ReduceSum(), loss.reduction == "mean"
 
-    def __init__(self, spec: MSE) -> None:
-        super().__init__(auto_prefix=False)
-        self._mean = spec.reduction == "mean"
-        self._targets, self._square, self._sum = Targets(), P.Square(), P.ReduceSum()
-
-    def construct(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """A scalar."""
+    def loss_sum(outputs: Tensor, labels: Tensor) -> Tensor:
         classes = outputs.shape[1]
-        total = self._sum(self._square(outputs - self._targets(labels, classes)))
-        return total / classes if self._mean else total
+        total = add_up(square(outputs - targets(labels, classes)))
+        return total / classes if mean else total
 
-
-def lower(loss: LossSpec) -> nn.Cell:
-    """The cell for one loss."""
-    match loss:
-        case CrossEntropy(class_weights=None):
-            return CrossEntropySum(loss)
-        case CrossEntropy():
-            return WeightedCrossEntropySum(loss)
-        case NLL():
-            return NLLSum(0.0, loss.class_weights)
-        case MSE():
-            return MSESum(loss)
-    raise UnsupportedError(f"backend mindspore has no loss {loss!r}")
+    return loss_sum

@@ -9,7 +9,7 @@ from mindspore import Tensor, ops
 from numpy.typing import NDArray
 
 from xtrain.spec import ModelSpec, State, StepInput, trace
-from xtrain_mindspore.layers import Chain, drawing, noise_tensor, run
+from xtrain_mindspore.modules import Network, chain, noise_tensor, run
 
 
 class MindSporeModel:
@@ -17,7 +17,7 @@ class MindSporeModel:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.native = Chain(spec)
+        self.native = Network(spec)
         parameters = self.native.parameters_dict()
         self.tensors = {name: parameters[name] for name in spec.tensors}
 
@@ -47,7 +47,7 @@ class MindSporeModel:
         The only part that runs eagerly (PyNative): a compiled graph gives nothing away.
         """
         cells = dict(self.native.cells_and_names())
-        noise = self.native.parts(self.noise(step)) if step else None
+        noise = self.noise(step) if step else None
         self.mode(training=step is not None)
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
@@ -55,7 +55,7 @@ class MindSporeModel:
                 self.spec.nodes,
                 images,
                 inputs or {},
-                layer=lambda node, x: run([drawing(cells[node.path])], x, noise),
+                layer=lambda node, x: run(chain([cells[node.path]]), x, noise),
                 give=Tensor,
                 take=lambda x: x.asnumpy().copy(),
             )

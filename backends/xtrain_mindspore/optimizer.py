@@ -1,23 +1,18 @@
-"""Lowered optimizers: in-place kernels for each parameter, in a cell that the training graph takes in."""
+"""A lowered optimizer: canonical state, and what is done around every update formula."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore.ops import operations as P
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop, State, StepInput
+from xtrain.spec import AdamW, OptimizerSpec, State, StepInput, rates
 from xtrain_mindspore.model import MindSporeModel
-from xtrain_mindspore.updates import (
-    AdagradUpdate,
-    AdamUpdate,
-    Held,
-    Rates,
-    RMSpropUpdate,
-    SGDUpdate,
-    Update,
-)
+from xtrain_mindspore.updates import UPDATES, scalars
+
+_unstack = P.Unstack(0, 5)  # one kernel, where each rates[i] is one and takes long to compile
+_descend, _maximum, _minimum = P.ApplyGradientDescent(), P.Maximum(), P.Minimum()
+_sign, _square, _sqrt, _sum = P.Sign(), P.Square(), P.Sqrt(), P.ReduceSum()
 
 
 class MindSporeOptimizer:
@@ -35,15 +30,7 @@ class MindSporeOptimizer:
             for name, parameter in self._parameters.items()
             for buffer in spec.buffers
         }
-        decayed = spec.decayed(model.spec)
-        by_name = {
-            buffer: ParameterTuple(self._buffers[f"{name}/{buffer}"] for name in self._parameters)
-            for buffer in spec.buffers
-        }
-        weights = ParameterTuple(self._parameters.values())
-        self.native = _lower(
-            spec, Held(weights, by_name, tuple(name in decayed for name in self._parameters))
-        )
+        self.native = Update(spec, self._parameters, self._buffers, spec.decayed(model.spec))
         self._updates = 0
 
     def step(self, gradients: State, step: StepInput) -> None:
@@ -55,9 +42,10 @@ class MindSporeOptimizer:
         self.native(self.advance(step), *gradients)
 
     def advance(self, step: StepInput) -> Tensor:
-        """Count one update and return what the cell takes for it besides the gradients."""
+        """Count one update and return its `scalars` float32 [5], worked out in float64 and rounded once."""
         self._updates += 1
-        return _rates(self._spec, step, self._updates).tensor()
+        given = scalars(self._spec, rates(self._spec, step, self._updates))
+        return Tensor(np.array(given, dtype=np.float32))
 
     def state(self) -> State:
         """`step` and each parameter's buffers; zeros before the first update."""
@@ -71,34 +59,60 @@ class MindSporeOptimizer:
             ops.assign(buffer, Tensor(state[name], buffer.dtype))
 
 
-def _rates(spec: OptimizerSpec, step: StepInput, updates: int) -> Rates:
-    lr, moved = step.lr, step.momentum
-    average = 0.0 if spec.ema is None else 1.0 if updates == 1 else 1 - spec.ema
-    match spec:
-        case SGD():
-            momentum = spec.momentum if moved is None else moved
-            share = 1.0 if updates == 1 else 1 - spec.dampening
-            return Rates(lr, momentum, lr * momentum if spec.nesterov else share, average=average)
-        case Adam() | AdamW():
-            beta1 = spec.betas[0] if moved is None else moved
-            root = math.sqrt(1 - spec.betas[1] ** updates)
-            corrected = lr * root / (1 - beta1**updates)
-            return Rates(corrected, beta1, spec.eps * root, lr * spec.weight_decay, average)
-        case RMSprop():
-            return Rates(lr, spec.momentum if moved is None else moved, average=average)
-        case Adagrad():
-            return Rates(lr / (1 + (updates - 1) * spec.lr_decay), average=average)
-    raise UnsupportedError(f"backend mindspore has no optimizer {spec!r}")
+class Update(nn.Cell):
+    """What the training graph takes in: all that happens to parameters once their gradients are there."""
 
+    def __init__(
+        self, spec: OptimizerSpec, parameters: State, buffers: State, decayed: frozenset[str]
+    ) -> None:
+        super().__init__(auto_prefix=False)
+        self._update = UPDATES.of(spec)(spec)
+        self.parameters = ParameterTuple(parameters.values())
+        self._moments = tuple(
+            ParameterTuple(buffers[f"{name}/{buffer}"] for buffer in spec.moments) for name in parameters
+        )
+        self._averages = (
+            None if spec.ema is None else ParameterTuple(buffers[f"{name}/ema"] for name in parameters)
+        )
+        self._decayed = tuple(name in decayed for name in parameters)
+        self._decay, self._decoupled = spec.weight_decay, isinstance(spec, AdamW)
+        self._l1, self._l2 = spec.l1, spec.l2
+        self._clip_value, self._most = spec.clip_value, spec.clip_norm
 
-def _lower(spec: OptimizerSpec, held: Held) -> Update:
-    match spec:
-        case SGD():
-            return SGDUpdate(spec, held)
-        case Adam() | AdamW():
-            return AdamUpdate(spec, held)
-        case RMSprop():
-            return RMSpropUpdate(spec, held)
-        case Adagrad():
-            return AdagradUpdate(spec, held)
-    raise UnsupportedError(f"backend mindspore has no optimizer {spec!r}")
+    def construct(self, scalars: Tensor, *gradients: Tensor) -> Tensor:
+        """From `scalars` float32 [5] and the gradients of all parameters."""
+        lr, momentum, own, decay, average = _unstack(scalars)
+        ready = self._prepare(gradients)
+        for i in range(len(self.parameters)):
+            parameter, gradient = self.parameters[i], ready[i]
+            if self._decay and self._decayed[i]:
+                if self._decoupled:
+                    _descend(parameter, decay, parameter)
+                else:
+                    gradient = gradient + self._decay * parameter
+            self._update(parameter, gradient, (lr, momentum, own), *self._moments[i])
+            if self._averages is not None:
+                _descend(self._averages[i], average, self._averages[i] - parameter)
+        return lr
+
+    def _prepare(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Penalties, then clipping by value, then by the norm of all together."""
+        ready: tuple[Tensor, ...] = ()
+        for i in range(len(self.parameters)):
+            gradient, parameter = gradients[i], self.parameters[i]
+            if self._l1 and self._decayed[i]:
+                gradient = gradient + self._l1 * _sign(parameter)
+            if self._l2 and self._decayed[i]:
+                gradient = gradient + self._l2 * parameter
+            if self._clip_value is not None:
+                gradient = _minimum(_maximum(gradient, -self._clip_value), self._clip_value)
+            ready = (*ready, gradient)
+        return ready if self._most is None else self._clip_norm(ready)
+
+    def _clip_norm(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """To a norm of `clip_norm` at most."""
+        total = _sum(_square(gradients[0]))
+        for i in range(1, len(gradients)):
+            total = total + _sum(_square(gradients[i]))
+        scale = _minimum(self._most / (_sqrt(total) + 1e-6), 1.0)
+        return tuple([gradient * scale for gradient in gradients])

@@ -1,192 +1,162 @@
-"""Update cells, which the training graph takes in: a formula each, and around it what all optimizers have.
+"""Update formulas with their terms: kernels that update in place, where there are any.
 
-Kernels that update in place stand in for formulas wherever they can. P.ApplyMomentum at a rate of 0 keeps a
-moving sum in a buffer and leaves the weight alone.
+P.ApplyMomentum at a rate of 0 keeps a moving sum in a buffer and leaves the parameter alone. A graph compiles
+the functions that are made here, and finds in them what they were made with.
 """
 
-from dataclasses import astuple, dataclass
+from __future__ import annotations
 
-import numpy as np
-from mindspore import ParameterTuple, Tensor, nn
-from mindspore.ops import operations as P
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
+from xtrain.plugins import Lazy
+from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
+
+if TYPE_CHECKING:
+    from mindspore import Parameter, Tensor
+
+P: Any = Lazy("mindspore.ops.operations")
+
+SHARED: dict[str, Term] = {
+    "lr": "lr, given to each step",
+    "weight_decay": "gradient + {weight_decay} * weight",
+    "decay_exclude": lambda spec: f"no decay for {', '.join(spec.decay_exclude) or 'none'}",
+    "l1": "gradient + {l1} * P.Sign()(weight)",
+    "l2": "gradient + {l2} * weight",
+    "clip_value": "P.Minimum() and P.Maximum() with {clip_value}",
+    "clip_norm": "gradient * min(1, {clip_norm} / (norm + 1e-6)), all together",
+    "ema": lambda spec: f"P.ApplyGradientDescent(), {1 - spec.ema:.6g} of weight - average",
+}
+"""Terms of the keys that every optimizer has; what is not named here is an argument of the same name."""
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What changes from update to update.
+def scalars(spec: OptimizerSpec, rates: Rates) -> tuple[float, float, float, float, float]:
+    """What a graph is given: lr, momentum, a scalar of the formula's own, decay, average share.
 
-    Args:
-        lr: learning rate, with the bias correction where there is one.
-        momentum: SGD's and RMSprop's momentum, Adam's beta1.
-        third: the gradient's share in SGD's buffer, or nesterov's lr * momentum; Adam's eps.
-        decay: what AdamW takes of a weight.
-        average: share of the weights in their moving average.
-
+    Its own is Adam's eps, what Nesterov's momentum takes of the buffer, or the gradient's share in a buffer.
     """
-
-    lr: float
-    momentum: float = 0.0
-    third: float = 0.0
-    decay: float = 0.0
-    average: float = 0.0
-
-    def tensor(self) -> Tensor:
-        """float32 [5]: figures in float64, rounded once."""
-        return Tensor(np.array(astuple(self), dtype=np.float32))
+    own = rates.gradient_share
+    if isinstance(spec, Adam | AdamW):
+        own = spec.eps * rates.root_correction
+    elif isinstance(spec, SGD) and spec.nesterov:
+        own = rates.nesterov_lr
+    return rates.corrected_lr, rates.momentum, own, rates.decay, rates.average_share
 
 
-@dataclass(frozen=True)
-class Held:
-    """The tensors of an update: weights, their buffers by name, and which of the weights decay."""
+Update = Callable[..., None]
+"""Updates a parameter, given its gradient, the first three of `scalars`, and its buffers in their order."""
+Scalars = tuple["Tensor", "Tensor", "Tensor"]
 
-    weights: ParameterTuple
-    buffers: dict[str, ParameterTuple]
-    decayed: tuple[bool, ...]
+UPDATES: Lowerings[Callable[[Any], Update]] = Lowerings("mindspore", "optimizer")
 
 
-class Update(nn.Cell):
-    """Penalties, clipping, the formula of a subclass, the moving average of the weights."""
-
-    def __init__(self, spec: OptimizerSpec, held: Held) -> None:
-        super().__init__(auto_prefix=False)
-        self._weights, self._decayed = held.weights, held.decayed
-        self._averages = held.buffers.get("ema")
-        self._decay, self._l1, self._l2 = spec.weight_decay, spec.l1, spec.l2
-        self._clip_value, self._clip_norm = spec.clip_value, spec.clip_norm
-        self._unstack = P.Unstack(0, 5)  # one kernel, where each rates[i] is one and takes long to compile
-        self._keep, self._descend = P.ApplyMomentum(), P.ApplyGradientDescent()
-        self._sign, self._square, self._sqrt, self._sum = P.Sign(), P.Square(), P.Sqrt(), P.ReduceSum()
-        self._maximum, self._minimum = P.Maximum(), P.Minimum()
-
-    def construct(self, rates: Tensor, *gradients: Tensor) -> Tensor:
-        """From `Rates.tensor` and the gradients of all weights."""
-        lr, momentum, third, decay, average = self._unstack(rates)
-        ready = self.prepared(gradients)
-        for i in range(len(self._weights)):
-            self.formula(i, ready[i], lr, momentum, third, decay)
-            if self._averages is not None:
-                self._descend(self._averages[i], average, self._averages[i] - self._weights[i])
-        return lr
-
-    def prepared(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Penalties, then clipping by value, then by the norm of all together."""
-        ready: tuple[Tensor, ...] = ()
-        for i in range(len(self._weights)):
-            gradient, weight = gradients[i], self._weights[i]
-            if self._l1 and self._decayed[i]:
-                gradient = gradient + self._l1 * self._sign(weight)
-            if self._l2 and self._decayed[i]:
-                gradient = gradient + self._l2 * weight
-            if self._clip_value is not None:
-                gradient = self._minimum(self._maximum(gradient, -self._clip_value), self._clip_value)
-            ready = (*ready, gradient)
-        return ready if self._clip_norm is None else self.scaled(ready)
-
-    def scaled(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """To a norm of `clip_norm` at most."""
-        total = self._sum(self._square(gradients[0]))
-        for i in range(1, len(gradients)):
-            total = total + self._sum(self._square(gradients[i]))
-        scale = self._minimum(self._clip_norm / (self._sqrt(total) + 1e-6), 1.0)
-        scaled: tuple[Tensor, ...] = ()
-        for i in range(len(gradients)):
-            scaled = (*scaled, gradients[i] * scale)
-        return scaled
-
-    def coupled(self, i: int, gradient: Tensor) -> Tensor:
-        """With weight decay."""
-        if self._decay and self._decayed[i]:
-            gradient = gradient + self._decay * self._weights[i]
-        return gradient
+def _kernel(spec: SGD | RMSprop) -> str:
+    return "P.ApplyMomentum()" if spec.momentum else "P.ApplyGradientDescent()"
 
 
-class SGDUpdate(Update):
-    """P.ApplyMomentum: buffer = momentum * buffer + g; w -= lr * buffer."""
+@UPDATES.register(
+    SGD,
+    {
+        "name": _kernel,
+        "dampening": lambda spec: f"the gradient times {1 - spec.dampening:g}, from the second step on",
+        "nesterov": lambda spec: "at lr * momentum, then P.ApplyGradientDescent()" if spec.nesterov else "no",
+    },
+)
+def sgd(spec: SGD) -> Update:
+    """w -= lr * buffer; Nesterov's lr * (g + momentum * buffer) in two parts."""
+    keep, descend = P.ApplyMomentum(), P.ApplyGradientDescent()
+    moving, dampened, nesterov = spec.momentum != 0, spec.dampening != 0, spec.nesterov
 
-    def __init__(self, spec: SGD, held: Held) -> None:
-        super().__init__(spec, held)
-        self._momenta = held.buffers.get("momentum_buffer")
-        self._dampened, self._nesterov = spec.dampening != 0, spec.nesterov
-
-    def formula(
-        self, i: int, gradient: Tensor, lr: Tensor, momentum: Tensor, third: Tensor, decay: Tensor
-    ) -> None:
-        """One weight; nesterov's lr * (g + momentum * buffer) in two parts."""
-        weight, gradient = self._weights[i], self.coupled(i, gradient)
-        if self._momenta is None:
-            self._descend(weight, lr, gradient)
-        elif self._nesterov:
-            self._keep(weight, self._momenta[i], third, gradient, momentum)
-            self._descend(weight, lr, gradient)
+    def update(parameter: Parameter, gradient: Tensor, now: Scalars, *buffers: Parameter) -> None:
+        lr, momentum, share = now
+        if not moving:
+            descend(parameter, lr, gradient)
+        elif nesterov:
+            keep(parameter, buffers[0], share, gradient, momentum)
+            descend(parameter, lr, gradient)
         else:
-            given = third * gradient if self._dampened else gradient
-            self._keep(weight, self._momenta[i], lr, given, momentum)
+            keep(parameter, buffers[0], lr, share * gradient if dampened else gradient, momentum)
+
+    return update
 
 
-class AdamUpdate(Update):
+_ADAM: dict[str, Term] = {
+    "name": "P.Adam()",
+    "lr": "lr * sqrt(1 - beta2**t) / (1 - beta1**t), given to each step",
+    "betas": "beta1={betas[0]}; squares by P.ApplyMomentum({betas[1]})",
+    "eps": "epsilon={eps} * sqrt(1 - beta2**t), given to each step",
+}
+_DECOUPLED: Term = "P.ApplyGradientDescent(), weight - lr * {weight_decay} * weight"
+
+
+@UPDATES.register(Adam, _ADAM)
+@UPDATES.register(AdamW, _ADAM | {"weight_decay": _DECOUPLED})
+def adam(spec: Adam | AdamW) -> Update:
     """P.Adam for all but the second moment and the bias correction, where it is not PyTorch's.
 
-    It has eps inside the correction (`Rates` bring PyTorch's) and takes 1 - beta2 in float32, 1e-5 off at
+    It has eps inside the correction (`scalars` brings PyTorch's) and takes 1 - beta2 in float32, 1e-5 off at
     0.999. So ApplyMomentum at a rate of 0 keeps the squares, and P.Adam gets a beta2 that leaves them alone.
     """
+    keep, square, fused = P.ApplyMomentum(), P.Square(), P.Adam()
+    beta2, new = spec.betas[1], 1 - spec.betas[1]
 
-    def __init__(self, spec: Adam | AdamW, held: Held) -> None:
-        super().__init__(spec, held)
-        self._means, self._squares = held.buffers["exp_avg"], held.buffers["exp_avg_sq"]
-        self._beta2, self._new = spec.betas[1], 1 - spec.betas[1]
-        self._decoupled = isinstance(spec, AdamW)
-        self._fused = P.Adam()
-
-    def formula(
-        self, i: int, gradient: Tensor, lr: Tensor, momentum: Tensor, third: Tensor, decay: Tensor
+    def update(
+        parameter: Parameter, gradient: Tensor, now: Scalars, mean: Parameter, squares: Parameter
     ) -> None:
-        """One weight."""
-        weight, mean, square = self._weights[i], self._means[i], self._squares[i]
-        if not self._decoupled:
-            gradient = self.coupled(i, gradient)
-        elif self._decay and self._decayed[i]:
-            self._descend(weight, decay, weight)
-        self._keep(weight, square, 0.0, self._new * self._square(gradient), self._beta2)
-        self._fused(weight, mean, square, 0.0, 0.0, lr, momentum, 1.0, third, gradient)
+        lr, beta1, eps = now
+        keep(parameter, squares, 0.0, new * square(gradient), beta2)
+        fused(parameter, mean, squares, 0.0, 0.0, lr, beta1, 1.0, eps, gradient)
+
+    return update
 
 
-class RMSpropUpdate(Update):
+@UPDATES.register(
+    RMSprop,
+    {
+        "name": _kernel,
+        "alpha": "squares by P.ApplyMomentum({alpha})",
+        "eps": "gradient / (root + {eps})",
+        "centered": lambda spec: f"P.Sqrt()(squares{' - P.Square()(mean)' if spec.centered else ''})",
+    },
+)
+def rmsprop(spec: RMSprop) -> Update:
     """The formula: MindSpore's own kernels have eps inside the root."""
+    keep, descend, square, sqrt = P.ApplyMomentum(), P.ApplyGradientDescent(), P.Square(), P.Sqrt()
+    alpha, new, eps = spec.alpha, 1 - spec.alpha, spec.eps
+    moving, centered = spec.momentum != 0, spec.centered
 
-    def __init__(self, spec: RMSprop, held: Held) -> None:
-        super().__init__(spec, held)
-        self._squares = held.buffers["square_avg"]
-        self._means, self._momenta = held.buffers.get("grad_avg"), held.buffers.get("momentum_buffer")
-        self._alpha, self._new, self._eps = spec.alpha, 1 - spec.alpha, spec.eps
-
-    def formula(
-        self, i: int, gradient: Tensor, lr: Tensor, momentum: Tensor, third: Tensor, decay: Tensor
+    def update(
+        parameter: Parameter, gradient: Tensor, now: Scalars, squares: Parameter, *buffers: Parameter
     ) -> None:
-        """One weight."""
-        weight, gradient = self._weights[i], self.coupled(i, gradient)
-        self._keep(weight, self._squares[i], 0.0, self._new * self._square(gradient), self._alpha)
-        variance = self._squares[i]
-        if self._means is not None:
-            self._keep(weight, self._means[i], 0.0, self._new * gradient, self._alpha)
-            variance = variance - self._square(self._means[i])
-        direction = gradient / (self._sqrt(variance) + self._eps)
-        if self._momenta is None:
-            self._descend(weight, lr, direction)
+        lr, momentum, _ = now
+        keep(parameter, squares, 0.0, new * square(gradient), alpha)
+        variance = squares
+        if centered:
+            keep(parameter, buffers[-1], 0.0, new * gradient, alpha)
+            variance = variance - square(buffers[-1])
+        direction = gradient / (sqrt(variance) + eps)
+        if moving:
+            keep(parameter, buffers[0], lr, direction, momentum)
         else:
-            self._keep(weight, self._momenta[i], lr, direction, momentum)
+            descend(parameter, lr, direction)
+
+    return update
 
 
-class AdagradUpdate(Update):
+@UPDATES.register(
+    Adagrad,
+    {
+        "name": "P.ApplyAdagradV2()",
+        "lr": "lr / (1 + (t - 1) * {lr_decay}), given to each step",
+        "lr_decay": "lr / (1 + (t - 1) * {lr_decay})",
+        "eps": "epsilon={eps}",
+    },
+)
+def adagrad(spec: Adagrad) -> Update:
     """P.ApplyAdagradV2: sum += g^2; w -= lr * g / (sqrt(sum) + eps)."""
+    fused = P.ApplyAdagradV2(spec.eps)
 
-    def __init__(self, spec: Adagrad, held: Held) -> None:
-        super().__init__(spec, held)
-        self._sums, self._fused = held.buffers["sum"], P.ApplyAdagradV2(spec.eps)
+    def update(parameter: Parameter, gradient: Tensor, now: Scalars, total: Parameter) -> None:
+        fused(parameter, total, now[0], gradient)
 
-    def formula(
-        self, i: int, gradient: Tensor, lr: Tensor, momentum: Tensor, third: Tensor, decay: Tensor
-    ) -> None:
-        """One weight."""
-        self._fused(self._weights[i], self._sums[i], lr, self.coupled(i, gradient))
+    return update
