@@ -7,14 +7,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from xtrain import data, load_recipe, models, plan, plugins
+from xtrain import load_recipe, models, plan, plugins
 from xtrain.conformance.compare import MULTIPLE
 from xtrain.conformance.noise import distance, least, nudged
 from xtrain.data.batches import assemble
 from xtrain.export import onnx as onnx_export
 from xtrain.export.onnx import Graph, Onnx
 from xtrain.spec import BatchNorm2d, StepInput
-from xtrain.training.session import splits
+from xtrain.training.assembly import load_data, splits
 
 CUSTOM = [
     {"op": "conv2d", "name": "images", "out_channels": 6, "kernel_size": 3, "padding": 1, "bias": False},
@@ -161,9 +161,9 @@ def test_a_run_has_the_accuracy_that_eval_says(xtrain):
     rounded = "6 tensors, no optimizer state, rounded from float64 to float32"
     assert (done.code, done.out, done.err) == (0, f"model.onnx: {rounded}\n", "")
 
-    recipe = load_recipe(xtrain.folder / "run/recipe.toml")
-    test = data.load(recipe.data, None)
-    _, _, split = splits(recipe, test)
+    job = load_recipe(xtrain.folder / "run/recipe.toml").bind()
+    test = load_data(job, None)
+    _, _, split = splits(job, test)
     ((images, _),) = assemble(split, plan.eval_draws(len(split.labels), len(split.labels)))
     logits = run(xtrain.folder / "model.onnx", images)
     accuracy = (logits.argmax(1) == test.test_labels).mean()
