@@ -201,8 +201,8 @@ def _relu_one_at_zero(node: Any, layer: Any) -> Any:
 
 def _flatten_channels_last(node: Any, layer: Any) -> Any:
     def forward(tensors: Any, x: Any, noise: Any) -> Any:
-        if x.ndim == 2:
-            return x, lambda dy, gradients: dy
+        if x.ndim != 4:
+            return right_layer(node, layer)(tensors, x, noise)
         y = x.transpose(0, 2, 3, 1)
         return y.reshape(len(x), -1), lambda dy, gradients: dy.reshape(y.shape).transpose(0, 3, 1, 2)
 
@@ -369,7 +369,12 @@ MUTANTS: dict[str, tuple[str, Plugin]] = {
     ),
     "precision_ignored": (
         "follow_float32_from_afar",
-        Plugin("precision_ignored", probe=lambda self: Probe("1", ("cpu",), ("float64", "bf16"))),
+        Plugin(
+            "precision_ignored",
+            probe=lambda self: Probe(
+                "1", ("cpu",), ("float64", "bf16"), notes={"precision": "it has only these"}
+            ),
+        ),
     ),
     "lstm_gates_swapped": (
         "test_output",
