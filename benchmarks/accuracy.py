@@ -20,7 +20,7 @@ _VARIABLES = {"mindspore": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 def start(recipe: Recipe, folder: Path, samples: int) -> list[str]:
     """The recipe's initial weights and every epoch's order, as arguments of a native loop."""
     weights, order = folder / "weights.npz", folder / "order.npy"
-    np.savez(weights, **plan.initial_state(recipe.seed, recipe.model_spec))
+    np.savez(weights, **plan.initial_state(recipe.seed, recipe.bind().model))
     epochs = range(1, recipe.loop.epochs + 1)
     np.save(order, np.stack([plan.order(recipe.seed, epoch, samples) for epoch in epochs]))
     return ["--weights", str(weights), "--order", str(order)]

@@ -16,7 +16,7 @@ from xtrain.parity import ladder
 from xtrain.parity.compare import Row, worst
 from xtrain.parity.trace import LEVELS, Ask
 from xtrain.recipe import Recipe, load_recipe, shipped
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options
 
 VGG = [
     layer
@@ -118,7 +118,7 @@ def climb(recipe: Recipe, options: argparse.Namespace) -> list[Row]:
         for backend, count in steps.items():
             choice = Options(backend, threads=options.threads, data_dir=options.data)
             paths += ladder.record_all(
-                recipe, [choice], Ask(tuple(options.levels), count), Path(folder), lambda said: None
+                recipe.bind(), [choice], Ask(tuple(options.levels), count), Path(folder), lambda said: None
             )
         return worst(ladder.judge(paths).rows)
 

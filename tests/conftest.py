@@ -18,13 +18,22 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("unit", "cli", "backends", "parity")
+FOLDERS = ("unit", "faults", "cli", "backends", "parity")
 """The core's tests come before those that load a framework into this process."""
 
 
 def pytest_collection_modifyitems(items):
     """Sort by folder."""
     items.sort(key=lambda item: _place(item.path))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show the counts that tests recorded, in whichever process they ran."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    for report in reports:
+        for name, told in report.user_properties:
+            if name == "counts" and report.when == "call":
+                terminalreporter.write_line(told)
 
 
 def _place(path):
@@ -35,9 +44,8 @@ def _place(path):
 @pytest.fixture(scope="session")
 def real_data():
     """The data root that has the published MNIST and CIFAR-10; subprocesses find it in the environment."""
-    beside = ROOT.parent / "shared" / "data"
-    given = os.environ.get("XTRAIN_DATA") or (beside if beside.is_dir() else None)
-    if given is None:
+    given = os.environ.get("XTRAIN_DATA")
+    if not given:
         pytest.skip("no published data at hand: set XTRAIN_DATA to a folder with mnist/ and cifar10/")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XTRAIN_DATA", str(given))

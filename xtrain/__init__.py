@@ -7,6 +7,7 @@ Names are loaded when they are first used: `import xtrain` costs next to nothing
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _HOMES = {
     "load_recipe": "xtrain.recipe",
     "run": "xtrain.api",
 }
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # shown where a program asks for it
 
 
 def __getattr__(name: str) -> Any:

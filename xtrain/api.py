@@ -92,7 +92,7 @@ def evaluate(
 
 def _job(recipe: Recipe | str | Path | None, place: Run | None, overrides: Mapping[str, Any]) -> Job:
     if place:
-        return place.recipe_with(overrides).bind(where=place.path)
+        return place.job_with(overrides)
     if isinstance(recipe, Recipe):
         return parse(recipe.to_dict(), "recipe", overrides).bind(where="recipe")
     assert recipe is not None

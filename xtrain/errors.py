@@ -20,7 +20,7 @@ class XtrainError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its parts, not its text: what is raised in one process is raised again in another."""
-        return _again, (type(self), self.problem, self.where, self.remedy)
+        return _again, (type(self), self.problem, self.where, self.remedy), self.__dict__  # with its notes
 
 
 def _again(kind: type[XtrainError], problem: str, where: object, remedy: str | None) -> XtrainError:

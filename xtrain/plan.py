@@ -12,11 +12,17 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from xtrain.errors import UsageError
 from xtrain.spec import Augment, Draws, ModelSpec, State
 
 
 def words(seed: int, purpose: str, count: int, counter: int = 0) -> NDArray[np.uint64]:
-    """`count` random 64-bit words; the same for the same seed, purpose and counter, for ever."""
+    """`count` random 64-bit words; the same for the same seed, purpose and counter, for ever.
+
+    `UsageError` where the seed is no unsigned number of 64 bits.
+    """
+    if not 0 <= seed < 2**64:
+        raise UsageError("the seed must be a whole number from 0 to 2**64 - 1")
     purpose_key = int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little")
     start = np.array([0, 0, 0, counter], dtype=np.uint64)
     key = np.array([seed, purpose_key], dtype=np.uint64)

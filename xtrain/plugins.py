@@ -5,9 +5,9 @@ an `xtrain_backend` hook, and an `xtrain_files` hook where the framework has fil
 metadata is read until a backend is asked for by name.
 """
 
-import contextlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -22,6 +22,8 @@ from xtrain.spec import Precision, Probe
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"[a-z]+(:\d+)?")
+
+_log = logging.getLogger(__name__)
 
 hookspec = pluggy.HookspecMarker("xtrain")
 hookimpl = pluggy.HookimplMarker("xtrain")
@@ -72,8 +74,11 @@ def formats() -> dict[str, str]:
     """Which backend reads and writes the files of a suffix; a broken plugin must not stop the others."""
     found: dict[str, str] = {}
     for name in names():
-        with contextlib.suppress(BackendError):
+        try:
             known = files(name)
+        except BackendError as error:
+            _log.warning("files of backend %r are left out: %s", name, error)
+        else:
             found = dict.fromkeys(known.suffixes if known else (), name) | found
     return found
 
@@ -106,8 +111,10 @@ def loadable() -> list[Backend]:
     """Every backend whose plugin loads; one that is broken must not stop the others."""
     backends = []
     for name in names():
-        with contextlib.suppress(BackendError):
+        try:
             backends.append(load(name))
+        except BackendError as error:
+            _log.warning("backend %r is left out: %s", name, error)
     return backends
 
 
@@ -168,7 +175,9 @@ class Lazy:
         self._name = name
 
     def __getattr__(self, member: str) -> Any:
-        return getattr(importlib.import_module(self._name), member)
+        found = getattr(importlib.import_module(self._name), member)
+        setattr(self, member, found)  # looked up once: an update asks for its kernels at every parameter
+        return found
 
 
 def require(backend: Backend) -> None:

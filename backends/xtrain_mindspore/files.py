@@ -24,6 +24,7 @@ _PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
 _STEPS = ("global_step", "state_step", "step_t")
 _OWN = {"learning_rate", "momentum", "beta1_power", "beta2_power", "epoch_num", "step_num", *_STEPS}
 """What an optimizer or a training keeps once."""
+_MOST = 2**31
 _UNUSED = ("stat", "vhat", "max_exp_avg_sq")
 
 
@@ -141,9 +142,8 @@ def _kept(names: dict[str, str], model: ModelSpec, optimizer: OptimizerSpec, mom
 
 
 def _moments(moved: State, own: State, model: ModelSpec, optimizer: OptimizerSpec, path: Path) -> State:
-    step = next(
-        (int(own[called].reshape(-1)[0]) for called in reversed(_STEPS) if called in own), int(bool(moved))
-    )
+    counts = [_count(own[called], called, path) for called in reversed(_STEPS) if called in own]
+    step = counts[0] if counts else int(bool(moved))
     moments: State = {"step": np.array(step, np.int64)}
     for name, called in _names(model).items():
         for buffer, prefixes in {**_PREFIXES[optimizer.name], "ema": ("ema",)}.items():
@@ -154,6 +154,15 @@ def _moments(moved: State, own: State, model: ModelSpec, optimizer: OptimizerSpe
     if isinstance(optimizer, Adam):
         _check_powers(own, optimizer, step, path)
     return moments
+
+
+def _count(value: NDArray[Any], called: str, path: Path) -> int:
+    """Updates made; `CheckpointError` where that is no number from 0 on."""
+    count = value.reshape(-1)
+    if count.size != 1 or count.dtype.kind not in "iuf" or not 0 <= count[0] < _MOST or count[0] % 1:
+        remedy = "--weights-only leaves an optimizer state out"
+        raise CheckpointError(f"its {called} is {count[:3].tolist()}", where=path, remedy=remedy)
+    return int(count[0])
 
 
 def _check_powers(own: State, optimizer: Adam, step: int, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.metadata
 import io
 import sys
 import warnings
@@ -10,10 +9,12 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from xtrain.errors import BackendError
-from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split
+from xtrain.plugins import resolve_device
+from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
 from xtrain.system.machine import usable_cores
-from xtrain_paddle import terms
+from xtrain_paddle.layers import LAYERS
+from xtrain_paddle.losses import LOSSES
+from xtrain_paddle.updates import SHARED, UPDATES
 
 if TYPE_CHECKING:
     from xtrain_paddle.dataset import PaddleDataset
@@ -49,20 +50,15 @@ class PaddleBackend:
     def probe(self) -> Probe:
         """Version and devices, or why paddle can't be imported."""
         try:
-            paddle = _import()
+            version = _import().__version__
         except (ImportError, OSError) as error:
             return Probe(None, problem=str(error))
-        gpus = tuple(f"gpu:{i}" for i in range(paddle.device.cuda.device_count()))
-        return Probe(
-            paddle.__version__,
-            devices=("cpu", *gpus),
-            modes=("eager",),
-            notes={"precision": "its kernels for CPUs have float32 alone, and no GPU was tried"},
-        )
+        why = "its kernels for CPUs have float32 alone, and no GPU was tried"
+        return Probe(version, _devices(), modes=("eager",), notes={"precision": why})
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
         """What each key becomes in Paddle's own terms."""
-        return terms.explain(model, loss, optimizer)
+        return explain(model, loss, optimizer, LAYERS, LOSSES, UPDATES, SHARED)
 
     def dataset(self, split: Split) -> "PaddleDataset":
         """Batches as Paddle tensors on the device."""
@@ -93,24 +89,16 @@ class PaddleBackend:
     def _open(self) -> str:
         """Resolve the device and return Paddle's name for it."""
         paddle = _import()
+        self.device = resolve_device(self.name, self.device, _devices())
         if self._threads:
             paddle.base.core.set_num_threads(self._threads)
         paddle.disable_signal_handler()  # it prints a trace of C++ where a run is told to stop
-        found = paddle.device.cuda.device_count()
-        kind, _, index = self.device.partition(":")
-        if kind == "auto":
-            kind = "gpu" if found else "cpu"
-        if kind == "gpu" and int(index or 0) < found:
-            self.device = f"gpu:{int(index or 0)}"
-        elif kind != "cpu" or index:
-            devices = ["cpu", *(f"gpu:{i}" for i in range(found))]
-            raise BackendError(
-                f"backend paddle has no device {self.device!r}", remedy=f"devices here: {', '.join(devices)}"
-            )
-        else:
-            self.device = "cpu"
         paddle.set_device(self.device)
         return self.device
+
+
+def _devices() -> tuple[str, ...]:
+    return ("cpu", *(f"gpu:{i}" for i in range(_import().device.cuda.device_count())))
 
 
 def _import() -> Any:

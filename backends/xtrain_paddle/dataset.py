@@ -14,7 +14,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class PaddleDataset:
-    """Batches made in NumPy on a thread, ahead of their use; on the CPU tensors share their memory."""
+    """NumPy makes batches on a thread, ahead of their use; on the CPU tensors share their memory."""
 
     def __init__(self, split: Split, device: str) -> None:
         self._split, self._device = split, device
@@ -25,7 +25,7 @@ class PaddleDataset:
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
-        # Tensors are made on the caller's thread: Paddle does not stand two threads at work.
+        # Tensors are made on the caller's thread: Paddle crashes where two threads use it.
         for images, labels in prefetch(assemble(self._split, draws)):
             yield self._tensor(images), self._tensor(labels)
 
@@ -36,6 +36,6 @@ class PaddleDataset:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         if self._device == "cpu":
-            # to_tensor would copy. (Paddle expects of __dlpack__ what only NumPy 2 has; it does without.)
+            # to_tensor would copy. The type hints ask for what only NumPy 2 has; it works without.
             return paddle.from_dlpack(array)  # type: ignore[arg-type]
         return paddle.to_tensor(array, place=self._device)

@@ -27,6 +27,7 @@ from xtrain.spec import (
     OptimizerSpec,
     RMSprop,
     State,
+    from_bfloat16,
 )
 from xtrain_paddle.pickles import unpickle
 
@@ -135,13 +136,14 @@ def _recurrent(node: Node, counts: Counter[str]) -> Iterator[tuple[str, Place]]:
 def _array(value: Any, name: str, path: Path) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise CheckpointError(f"{name} is a {type(value).__name__}, not a tensor", where=path)
-    return value
+    return from_bfloat16(value) if value.dtype == np.uint16 else value  # which is how Paddle saves bfloat16
 
 
 def _called(place: Place, table: Any) -> Place:
     """With the name that the parameter had where the file comes from."""
-    names = [table[key] for key in place.keys if isinstance(table, Mapping) and key in table]
-    return Place(place.keys, str(names[0]), place.transposed) if names else place
+    names = [table.get(key) for key in place.keys] if isinstance(table, Mapping) else []
+    name = next((name for name in names if isinstance(name, str)), None)
+    return place if name is None else Place(place.keys, name, place.transposed)
 
 
 def _kept(model: ModelSpec, optimizer: OptimizerSpec, moments: State) -> dict[str, Any]:
@@ -174,8 +176,10 @@ def _moments(path: Path, model: ModelSpec, optimizer: OptimizerSpec, places: Map
     for passed in (_TABLE, "LR_Scheduler"):
         held.pop(passed, None)
     counted = held.pop("step", None)
-    if not isinstance(counted, int) or not 0 <= counted < _MOST:
-        counted = None
+    if counted is not None and (type(counted) is not int or not 0 <= counted < _MOST):
+        shown = repr(counted) if isinstance(counted, int | float | str) else f"a {type(counted).__name__}"
+        remedy = "--weights-only leaves an optimizer state out"
+        raise CheckpointError(f"its step is {shown:.80}", where=path, remedy=remedy)
     moments: State = {}
     powers: dict[str, float] = {}
     by_parameter = {places[name].parameter: name for name in model.trainable}

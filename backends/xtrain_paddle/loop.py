@@ -1,15 +1,13 @@
 """Training and evaluation steps, eager."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput
 from xtrain_paddle.dataset import Batch
-from xtrain_paddle.layers import log_probabilities
+from xtrain_paddle.losses import LOSSES
 from xtrain_paddle.model import PaddleModel
 from xtrain_paddle.optimizer import PaddleOptimizer
 
@@ -22,7 +20,7 @@ class PaddleLoop:
 
     def __init__(self, model: PaddleModel, loss: LossSpec, optimizer: PaddleOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
-        self._loss_sum = _lower(loss)
+        self._loss_sum = LOSSES.of(loss)(loss)
         by_class = loss.class_weights
         self._share = (0.0, paddle.to_tensor(0.0, "float32", model.device))
         self._by_class = None if by_class is None else paddle.to_tensor(by_class, "float32", model.device)
@@ -31,13 +29,12 @@ class PaddleLoop:
         """One update from the loss over all samples of all batches together."""
         handle = self._backward(batches, step)
         self._optimizer.apply(step)
-        self._optimizer.clear()
         return handle
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
         images, labels = batch
-        self._mode(training=False)
+        self._model.mode(training=False)
         with paddle.no_grad():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
@@ -67,7 +64,7 @@ class PaddleLoop:
         return state
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        self._mode(training=True)
+        self._model.mode(training=True)
         share, handle = self._upstream(step.share), []
         for index, (images, labels) in enumerate(batches):
             logits = self._model.native(images, self._model.noise(step, index))
@@ -82,57 +79,7 @@ class PaddleLoop:
             self._share = share, paddle.to_tensor(share, "float32", self._model.device)
         return self._share[1]
 
-    def _mode(self, training: bool) -> None:
-        if self._model.native.training != training:
-            self._model.native.train() if training else self._model.native.eval()
-
 
 def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
     correct: Tensor = (outputs.argmax(1) == labels).sum()
     return correct
-
-
-LossFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Outputs [B, K], labels [B] and class weights [K] to the sum of the losses."""
-
-
-def _lower(loss: LossSpec) -> LossFunction:
-    match loss:
-        case CrossEntropy():
-            return _smoothed(loss.label_smoothing) if loss.label_smoothing else _cross_entropy
-        case NLL():
-            return _nll
-        case MSE():
-            return _mean_square if loss.reduction == "mean" else _square
-    raise UnsupportedError(f"backend paddle has no loss {loss!r}")
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    return _nll(log_probabilities(logits), labels, weights)
-
-
-def _smoothed(smoothing: float) -> LossFunction:
-    """Cross entropy, `smoothing` of it shared by all classes."""
-
-    def loss_sum(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        outputs = log_probabilities(logits)
-        everywhere = outputs if weights is None else outputs * weights
-        share = smoothing / logits.shape[1]
-        loss: Tensor = (1 - smoothing) * _nll(outputs, labels, weights) - share * everywhere.sum()
-        return loss
-
-    return loss_sum
-
-
-def _nll(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    loss: Tensor = F.nll_loss(outputs, labels, weights, reduction="sum")
-    return loss
-
-
-def _square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    return F.mse_loss(outputs, F.one_hot(labels, outputs.shape[1]), reduction="sum")
-
-
-def _mean_square(outputs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    loss: Tensor = _square(outputs, labels, weights) / outputs.shape[1]
-    return loss

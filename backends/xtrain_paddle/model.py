@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import paddle
 from numpy.typing import NDArray
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from xtrain.spec import Linear, ModelSpec, State, StepInput, trace
-from xtrain_paddle.layers import Chain, Noise, run, sublayer
+from xtrain_paddle.modules import Network, Noise, run
 
 
 class PaddleModel:
@@ -17,8 +17,8 @@ class PaddleModel:
 
     def __init__(self, spec: ModelSpec, device: str) -> None:
         self.spec, self.device = spec, device
-        self.native: nn.Layer = Chain(spec)
-        named = {**dict(self.native.named_parameters()), **dict(self.native.named_buffers())}
+        self.native = Network(spec)
+        named = self.native.state_dict()  # the tensors themselves, no copies
         self.tensors: dict[str, Tensor] = {name: named[name] for name in spec.tensors}
         self._transposed = {f"{node.path}.weight" for node in spec.walk() if isinstance(node.layer, Linear)}
 
@@ -33,7 +33,7 @@ class PaddleModel:
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""
-        self.native.eval()
+        self.mode(training=False)
         with paddle.no_grad():
             logits: Tensor = self.native(paddle.to_tensor(images, place=self.device))
         return np.asarray(logits.numpy())
@@ -46,16 +46,22 @@ class PaddleModel:
     ) -> State:
         """Every layer's output by path, each layer fed its own input where `inputs` has one."""
         noise = self.noise(step) if step else None
-        self.native.train() if step else self.native.eval()
+        self.mode(training=step is not None)
+        layers = dict(self.native.named_sublayers())
         with paddle.no_grad():
             return trace(
                 self.spec.nodes,
                 images,
                 inputs or {},
-                layer=lambda node, x: run([sublayer(self.native, node.path)], x, noise),
+                layer=lambda node, x: run([layers[node.path]], x, noise),
                 give=lambda array: paddle.to_tensor(array, place=self.device),
                 take=lambda x: x.numpy(),
             )
+
+    def mode(self, training: bool) -> None:
+        """Training or evaluation."""
+        if self.native.training != training:
+            self.native.train() if training else self.native.eval()
 
     def noise(self, step: StepInput, batch: int = 0) -> Noise | None:
         """What the dropout masks of a batch of the step come from; None where there is no dropout."""

@@ -1,7 +1,10 @@
 """PyTorch's own files: a state_dict, alone or beside an optimizer's in a general checkpoint."""
 
+import pickle
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ from xtrain.spec import (
     RMSprop,
     State,
 )
+from xtrain.system import opcodes
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -29,6 +33,18 @@ _WEIGHTS = ("model_state_dict", "state_dict", "model")
 _OPTIMIZER = ("optimizer_state_dict", "optimizer")
 _COUNT = "num_batches_tracked"
 _MOST = 2**31
+_MORE = frozenset(["BINPERSID", "NEWOBJ"])
+"""Opcodes of tensors: their storages, and types of their own."""
+_MALFORMED = (
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _PREFIX = "module."
 """What DataParallel puts before every name."""
 
@@ -45,18 +61,19 @@ class TorchFiles:
         """A plain state_dict, or the usual general checkpoint of several."""
         held = _load(path)
         found = _first(held, _WEIGHTS)
-        named = {_bare(name): value for name, value in (held if found is None else found).items()}
         try:
-            weights = {name: _array(value) for name, value in named.items() if not name.endswith(_COUNT)}
+            named = _once(held if found is None else found)
+            weights = {
+                name: _array(value, name) for name, value in named.items() if not name.endswith(_COUNT)
+            }
             state = None if found is None or optimizer is None else _first(held, _OPTIMIZER)
             if state is None or optimizer is None:
                 return weights, None
-            moments = _moments(state, list(weights), model, optimizer) | _averages(held)
+            moments = _moments(state, list(weights), model, optimizer, path) | _averages(held)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise CheckpointError(f"is no state_dict of tensors: {error}", where=path) from error
-        counted = held.get("step")
-        if "step" not in moments and isinstance(counted, int) and 0 <= counted < _MOST:
-            moments["step"] = np.array(counted, np.int64)
+        if "step" not in moments and "step" in held:
+            moments["step"] = _count(held["step"], path)
         # SGD does not count; what has a state was updated once at least.
         return weights, {"step": np.array(bool(state["state"]), np.int64)} | moments
 
@@ -82,20 +99,45 @@ class TorchFiles:
 def _load(path: Path) -> Mapping[str, Any]:
     import torch
 
+    _check_pickles(path)
     try:
         with warnings.catch_warnings(action="ignore"):  # of what it can't read, which it then says
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file may make it raise
         named = re.search(r"GLOBAL (\S+)", str(error))  # its own advice is to run the file
         reason = f": it names {named[1]}" if named else ""
-        raise CheckpointError(
-            f"is nothing that torch.load(weights_only=True) reads{reason}",
-            where=path,
-            remedy="nothing of it was run; don't trust where it came from",
-        ) from error
+        raise _unreadable(reason, path) from error
     if not isinstance(held, Mapping) or not all(isinstance(name, str) for name in held):
         raise CheckpointError(f"holds a {type(held).__name__}, not tensors by name", where=path)
     return held
+
+
+def _check_pickles(path: Path) -> None:
+    """`CheckpointError` for what would crash torch.load or never end in it."""
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                _check_archive(zipfile.ZipFile(file), path.stat().st_size)
+            else:  # before PyTorch 1.6: three pickles that say what it is, the content, its keys
+                opcodes.check(file, 5, _MORE)
+    except _MALFORMED as error:
+        raise _unreadable(f": {error or type(error).__name__}", path) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    for member in archive.infolist():
+        if member.file_size > size:  # PyTorch does not compress
+            raise pickle.UnpicklingError("it is larger unpacked than the file")
+        if member.filename.endswith("data.pkl"):
+            opcodes.scan(archive.read(member), more=_MORE)
+
+
+def _unreadable(reason: str, path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"is nothing that torch.load(weights_only=True) reads{reason}",
+        where=path,
+        remedy="nothing of it was run; don't trust where it came from",
+    )
 
 
 def _first(held: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any] | None:
@@ -106,18 +148,48 @@ def _bare(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def _array(value: Any) -> NDArray[Any]:
+def _once(named: Mapping[str, Any]) -> dict[str, Any]:
+    """By bare name; `ValueError` where two names become one."""
+    bare: dict[str, Any] = {}
+    for name, value in named.items():
+        if not isinstance(name, str):
+            raise TypeError(f"a tensor has the name {name!r}, not a text")
+        if _bare(name) in bare:
+            raise ValueError(f"it has both {_bare(name)} and {_PREFIX}{_bare(name)}")
+        bare[_bare(name)] = value
+    return bare
+
+
+def _count(value: Any, path: Path) -> NDArray[Any]:
+    """Updates made; `CheckpointError` where that is no number from 0 on."""
+    import torch
+
+    value = value.item() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+    if type(value) not in (int, float) or not 0 <= value < _MOST or value != int(value):
+        shown = value if isinstance(value, int | float | str) else f"a {type(value).__name__}"
+        raise CheckpointError(
+            f"its step is {shown!r}", where=path, remedy="--weights-only leaves an optimizer state out"
+        )
+    return np.array(int(value), np.int64)
+
+
+def _array(value: Any, name: str) -> NDArray[Any]:
+    """Floats, those of less than 32 bits widened; the caller refuses what is not."""
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"a {type(value).__name__} stands where a tensor should")
+        raise TypeError(f"{name} is a {type(value).__name__}, not a tensor")
+    if value.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(f"{name} is {str(value.dtype).removeprefix('torch.')}, and no weights are")
     plain = value.detach() if value.dtype == torch.float64 else value.detach().float()
     array: NDArray[Any] = plain.numpy()
     return array
 
 
 def _averages(held: Mapping[str, Any]) -> State:
-    return {f"{_bare(name)}/ema": _array(value) for name, value in held.get("ema_state_dict", {}).items()}
+    return {
+        f"{_bare(name)}/ema": _array(value, name) for name, value in held.get("ema_state_dict", {}).items()
+    }
 
 
 def _averaged(model: ModelSpec, optimizer: OptimizerSpec) -> tuple[str, ...]:
@@ -125,7 +197,7 @@ def _averaged(model: ModelSpec, optimizer: OptimizerSpec) -> tuple[str, ...]:
 
 
 def _moments(
-    state: Mapping[str, Any], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec
+    state: Mapping[str, Any], declared: list[str], model: ModelSpec, optimizer: OptimizerSpec, path: Path
 ) -> State:
     """By canonical name, and `step` where it counts.
 
@@ -138,9 +210,9 @@ def _moments(
         name = names.get(number, f"parameter {number}")
         for key, value in held.items():
             if key == "step":
-                steps.add(int(value))
+                steps.add(int(_count(value, path)))
             elif value is not None:
-                moments[f"{name}/{key}"] = _array(value)
+                moments[f"{name}/{key}"] = _array(value, f"{name}/{key}")
     if len(steps) > 1:
         raise ValueError(f"its parameters were updated {', '.join(map(str, sorted(steps)))} times")
     if not moments:  # before its first update

@@ -35,7 +35,7 @@ class TorchOptimizer:
             self._group(lambda name: name not in decayed, 0.0),
         ]
         self._groups = [group for group in groups if group.parameters]
-        self._averages = [self._buffers[f"{name}/ema"] for name in self._parameters] if spec.ema else []
+        self._averages = [buffer for name, buffer in self._buffers.items() if name.endswith("/ema")]
         self._updates = 0
         self._scaling = LossScaling() if model.precision == "fp16" else None
 

@@ -54,8 +54,8 @@ OPTIMIZERS = {
 CASES = [("net", name) for name in OPTIMIZERS] + [("lstm", "adam")]
 
 
-def recipe(model, optimizer, **more):
-    """The recipe of a case."""
+def job(model, optimizer, **more):
+    """The job of a case."""
     return parse(
         {
             "name": "case",
@@ -65,13 +65,13 @@ def recipe(model, optimizer, **more):
             "loop": {"epochs": 1},
         },
         "case.toml",
-    )
+    ).bind(where="case.toml")
 
 
 def states(chosen, step=STEP):
     """Weights and moments, float32, nowhere equal and nowhere zero; what is squared is above zero."""
     rng = np.random.default_rng(1)
-    model = chosen.model_spec
+    model = chosen.model
 
     def drawn(name, shape):
         if name.endswith(("running_var", "exp_avg_sq", "square_avg", "sum")):
@@ -82,7 +82,7 @@ def states(chosen, step=STEP):
     moments = {"step": np.array(step, np.int64)} | {
         f"{name}/{buffer}": drawn(buffer, model.tensors[name].shape)
         for name in model.trainable
-        for buffer in chosen.optimizer.buffers
+        for buffer in chosen.recipe.optimizer.buffers
     }
     return weights, moments
 
@@ -90,41 +90,41 @@ def states(chosen, step=STEP):
 def inputs(chosen):
     """Images and gradients that the frameworks are given."""
     rng = np.random.default_rng(2)
-    images = rng.standard_normal((5, *chosen.model_spec.input_shape)).astype(np.float32)
-    shapes = {name: chosen.model_spec.tensors[name].shape for name in chosen.model_spec.trainable}
+    images = rng.standard_normal((5, *chosen.model.input_shape)).astype(np.float32)
+    shapes = {name: chosen.model.tensors[name].shape for name in chosen.model.trainable}
     return images, {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def expected(chosen):
     """Logits, then weights and moments after one more step: of the float64 reference."""
     backend = plugins.load("numpy")
-    model = backend.model(chosen.model_spec)
+    model = backend.model(chosen.model)
     weights, moments = states(chosen)
     images, gradients = inputs(chosen)
     model.load(weights)
     logits = model.predict(images)
-    optimizer = backend.optimizer(chosen.optimizer, model)
+    optimizer = backend.optimizer(chosen.recipe.optimizer, model)
     optimizer.load(moments)
-    optimizer.step(gradients, StepInput(STEP + 1, chosen.optimizer.lr))
+    optimizer.step(gradients, StepInput(STEP + 1, chosen.recipe.optimizer.lr))
     return logits, model.state(), optimizer.state()
 
 
 def write_all(backend, folder, suffix):
     """Every case in a backend's own files. To be called in a process of its own."""
     for case in CASES:
-        chosen = recipe(*case)
+        chosen = job(*case)
         weights, moments = states(chosen)
         path = folder / f"{'-'.join(case)}{suffix}"
-        plugins.files(backend).write(path, chosen.model_spec, chosen.optimizer, weights, moments)
+        plugins.files(backend).write(path, chosen.model, chosen.recipe.optimizer, weights, moments)
 
 
 def read_all(backend, folder, suffix):
     """Weights and moments by case. To be called in a process of its own."""
     found = {}
     for case in CASES:
-        chosen = recipe(*case)
+        chosen = job(*case)
         path = folder / f"{'-'.join(case)}{suffix}"
-        found[case] = read_one(backend, path, chosen.model_spec, chosen.optimizer)
+        found[case] = read_one(backend, path, chosen.model, chosen.recipe.optimizer)
     return found
 
 
@@ -146,9 +146,9 @@ EXTRAS = {
 
 
 def extra(name):
-    """Recipe, weights and moments of a rarer case."""
+    """Job, weights and moments of a rarer case."""
     optimizer, more, step = EXTRAS[name]
-    chosen = recipe("net", optimizer, **more)
+    chosen = job("net", optimizer, **more)
     weights, moments = states(chosen, step)
     if step == 0:
         moments = {key: np.zeros_like(value) for key, value in moments.items()}
@@ -161,6 +161,6 @@ def there_and_back(backend, folder, suffix):
     for name in EXTRAS:
         chosen, weights, moments = extra(name)
         path = folder / f"{name}{suffix}"
-        files.write(path, chosen.model_spec, chosen.optimizer, weights, moments)
-        found[name] = files.read(path, chosen.model_spec, chosen.optimizer)
+        files.write(path, chosen.model, chosen.recipe.optimizer, weights, moments)
+        found[name] = files.read(path, chosen.model, chosen.recipe.optimizer)
     return found

@@ -9,11 +9,11 @@ import pytest
 
 from xtrain import plugins
 from xtrain.errors import CheckpointError
-from xtrain.system.isolated import apart
+from xtrain.system.isolated import isolated
 
 SUFFIXES = {"torch": ".pth", "paddle": ".pdparams", "mindspore": ".ckpt"}
-RECIPE = cases.recipe("net", "adam")
-GIVEN = (RECIPE.model_spec, RECIPE.optimizer)
+JOB = cases.job("net", "adam")
+GIVEN = (JOB.model, JOB.recipe.optimizer)
 
 
 def same(found, expected):
@@ -25,7 +25,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("framework", SUFFIXES)
 def test_rarer_states_come_back_to_the_bit(framework, tmp_path):
-    found = apart(cases.there_and_back, framework, tmp_path, SUFFIXES[framework])
+    found = isolated(cases.there_and_back, framework, tmp_path, SUFFIXES[framework])
     for name in cases.EXTRAS:
         _, weights, moments = cases.extra(name)
         same(found[name][0], weights)
@@ -45,7 +45,7 @@ def torch_file(tmp_path):
     import torch
 
     path = tmp_path / "x.pth"
-    plugins.files("torch").write(path, *GIVEN, *cases.states(RECIPE))
+    plugins.files("torch").write(path, *GIVEN, *cases.states(JOB))
     return path, torch.load(path)
 
 
@@ -56,7 +56,7 @@ def test_a_general_checkpoint_from_several_devices(keys, torch_file):
     path, held = torch_file
     weights = {f"module.{name}": value for name, value in held["model_state_dict"].items()}
     torch.save(dict(zip(("epoch", *keys), (3, weights, held["optimizer_state_dict"]), strict=True)), path)
-    for found, expected in zip(read_torch(path), cases.states(RECIPE), strict=True):
+    for found, expected in zip(read_torch(path), cases.states(JOB), strict=True):
         same(found, expected)
 
 
@@ -67,7 +67,7 @@ def test_a_plain_state_dict(torch_file):
     assert int(held["model_state_dict"]["bn1.num_batches_tracked"]) == cases.STEP
     torch.save(OrderedDict(held["model_state_dict"]), path)
     weights, moments = read_torch(path)
-    same(weights, cases.states(RECIPE)[0])
+    same(weights, cases.states(JOB)[0])
     assert moments is None
 
 
@@ -82,14 +82,14 @@ def test_numbers_follow_the_order_of_declaration(torch_file):
     state["state"] = {count - 1 - number: value for number, value in state["state"].items()}
     del state["param_groups"][0]["param_names"]
     torch.save(held, path)
-    same(read_torch(path)[1], cases.states(RECIPE)[1])
+    same(read_torch(path)[1], cases.states(JOB)[1])
 
 
 def test_groups_of_decayed_and_others_need_no_names(tmp_path):
     import torch
 
-    recipe, weights, moments = cases.extra("groups")
-    given, path = (recipe.model_spec, recipe.optimizer), tmp_path / "x.pth"
+    job, weights, moments = cases.extra("groups")
+    given, path = (job.model, job.recipe.optimizer), tmp_path / "x.pth"
     plugins.files("torch").write(path, *given, weights, moments)
     held = torch.load(path)
     for group in held["optimizer_state_dict"]["param_groups"]:
@@ -130,7 +130,7 @@ def read_paddle(path):
 def paddle_file(tmp_path):
     """A file that was written, and the entries of both its parts."""
     path = tmp_path / "x.pdparams"
-    plugins.files("paddle").write(path, *GIVEN, *cases.states(RECIPE))
+    plugins.files("paddle").write(path, *GIVEN, *cases.states(JOB))
     parts = (path, path.with_suffix(".pdopt"))
     return path, *(pickle.loads(part.read_bytes()) for part in parts)  # noqa: S301 - our own
 
@@ -142,7 +142,7 @@ def keep(path, weights, moments, protocol=4):
 
 def test_paddles_layout_is_its_own(paddle_file):
     _, weights, moments = paddle_file
-    expected = cases.states(RECIPE)
+    expected = cases.states(JOB)
     np.testing.assert_array_equal(weights["fc2.weight"], expected[0]["fc2.weight"].T)
     np.testing.assert_array_equal(moments["linear_1.w_0_moment1_0"], expected[1]["fc2.weight/exp_avg"].T)
     assert weights["block.downsample.1._mean"].shape == (12,)
@@ -155,7 +155,7 @@ def test_every_protocol_and_memory_order(protocol, paddle_file):
     weights = {name: np.asfortranarray(v) if hasattr(v, "shape") else v for name, v in weights.items()}
     weights["fc1.bias"] = ("linear_0.b_0", weights["fc1.bias"].astype(">f4"))  # as it saves single tensors
     keep(path, weights, {**moments, "LR_Scheduler": {"last_epoch": 3, "last_lr": np.float64(0.1)}}, protocol)
-    for found, expected in zip(read_paddle(path), cases.states(RECIPE), strict=True):
+    for found, expected in zip(read_paddle(path), cases.states(JOB), strict=True):
         same(found, expected)
 
 
@@ -163,7 +163,7 @@ def test_every_protocol_and_memory_order(protocol, paddle_file):
 def test_the_step_is_told_by_the_powers(step, paddle_file):
     path, weights, moments = paddle_file
     del moments["step"]
-    for number, beta in enumerate(RECIPE.optimizer.betas, 1):
+    for number, beta in enumerate(JOB.recipe.optimizer.betas, 1):
         power = np.multiply.accumulate(np.full(step + 1, beta, np.float32))[-1:]  # as its kernel goes
         moments |= {key: power for key in moments if f"beta{number}_pow_acc" in key}
     keep(path, weights, moments)
@@ -185,7 +185,7 @@ NAMED = [
     ("numpy.core.multiarray", "fromfile"),
     ("numpy", "dtype.__class__"),
     ("collections", "OrderedDict"),
-    ("xtrain_paddle.pickles", "_Array"),
+    ("xtrain.system.pickles", "Array"),
 ]
 
 
@@ -219,7 +219,7 @@ def altered_ckpt(folder, names):
     import mindspore as ms
 
     files, path = plugins.files("mindspore"), folder / "x.ckpt"
-    files.write(path, *GIVEN, *cases.states(RECIPE))
+    files.write(path, *GIVEN, *cases.states(JOB))
     held = ms.load_checkpoint(str(path))
     held |= {name: ms.Parameter(ms.Tensor(value)) for name, value in names.items()}
     ms.save_checkpoint([{"name": name, "data": value} for name, value in held.items()], str(path))
@@ -228,12 +228,12 @@ def altered_ckpt(folder, names):
 
 def test_other_names_in_a_ckpt(tmp_path):
     others = {"learning_rate": np.float32(0.1), "epoch_num": np.int32(3), "fc9.bias": np.ones(2, np.float32)}
-    weights, moments = apart(altered_ckpt, tmp_path, others)
+    weights, moments = isolated(altered_ckpt, tmp_path, others)
     assert weights.pop("fc9.bias").shape == (2,)  # for the caller to refuse
-    same(weights, cases.states(RECIPE)[0])
-    same(moments, cases.states(RECIPE)[1])
+    same(weights, cases.states(JOB)[0])
+    same(moments, cases.states(JOB)[1])
 
 
 def test_another_power_in_a_ckpt_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"its beta1_power is 0\.5, 0\.9 to the power of its 7 updates"):
-        apart(altered_ckpt, tmp_path, {"beta1_power": np.float32(0.5)})
+        isolated(altered_ckpt, tmp_path, {"beta1_power": np.float32(0.5)})

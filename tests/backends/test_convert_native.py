@@ -13,7 +13,7 @@ import convert_cases as cases
 import numpy as np
 import pytest
 
-from xtrain.system.isolated import apart
+from xtrain.system.isolated import isolated
 
 SUFFIXES = {"torch": ".pth", "paddle": ".pdparams", "mindspore": ".ckpt"}
 UNCOUNTED = {
@@ -39,7 +39,7 @@ def native(framework, folder, *words):
 def give_inputs(folder):
     """Images and gradients of every case."""
     for case in cases.CASES:
-        images, gradients = cases.inputs(cases.recipe(*case))
+        images, gradients = cases.inputs(cases.job(*case))
         np.savez(folder / f"{'-'.join(case)}.npz", images=images, **gradients)
 
 
@@ -52,13 +52,13 @@ def outcome(tmp_path_factory):
         if framework not in done:
             folder, suffix = tmp_path_factory.mktemp(framework), SUFFIXES[framework]
             give_inputs(folder)
-            apart(cases.write_all, framework, folder, suffix)
-            again = apart(cases.read_all, framework, folder, suffix)
+            isolated(cases.write_all, framework, folder, suffix)
+            again = isolated(cases.read_all, framework, folder, suffix)
             names = ["-".join(case) for case in cases.CASES]
             # Paddle's names of parameters come from counters of the process.
             for group in [[name] for name in names] if framework == "paddle" else [names]:
                 native(framework, folder, *group)
-            done[framework] = folder, again, apart(cases.read_all, framework, folder, f"-out{suffix}")
+            done[framework] = folder, again, isolated(cases.read_all, framework, folder, f"-out{suffix}")
         return done[framework]
 
     return run
@@ -75,7 +75,7 @@ def close(found, expected):
 @every_framework
 def test_what_is_written_is_read_to_the_bit(framework, case, outcome):
     _, again, _ = outcome(framework)
-    for found, expected in zip(again[case], cases.states(cases.recipe(*case)), strict=True):
+    for found, expected in zip(again[case], cases.states(cases.job(*case)), strict=True):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             assert found[name].dtype == value.dtype, name
@@ -86,7 +86,7 @@ def test_what_is_written_is_read_to_the_bit(framework, case, outcome):
 @every_framework
 def test_the_framework_takes_it_and_goes_on(framework, case, outcome):
     folder, _, after = outcome(framework)
-    logits, weights, moments = cases.expected(cases.recipe(*case))
+    logits, weights, moments = cases.expected(cases.job(*case))
     np.testing.assert_allclose(np.load(folder / f"{'-'.join(case)}-out.npy"), logits, rtol=1e-4, atol=1e-5)
     close(after[case][0], weights)
     if (framework, case[1]) in UNCOUNTED:
@@ -96,12 +96,12 @@ def test_the_framework_takes_it_and_goes_on(framework, case, outcome):
 
 def test_a_paddle_file_from_a_process_of_several_nets(tmp_path):
     """Its accumulators are called after linear_2, linear_3, ...: a table in the file says which is which."""
-    recipe = cases.recipe("net", "adam")
+    job = cases.job("net", "adam")
     give_inputs(tmp_path)
     native("paddle", tmp_path, "net-adam", "second")
-    given = (tmp_path / "net-adam-out.pdparams", recipe.model_spec, recipe.optimizer)
-    _, found = apart(cases.read_one, "paddle", *given)
+    given = (tmp_path / "net-adam-out.pdparams", job.model, job.recipe.optimizer)
+    _, found = isolated(cases.read_one, "paddle", *given)
     assert int(found["step"]) == 1
-    for name, gradient in cases.inputs(recipe)[1].items():
+    for name, gradient in cases.inputs(job)[1].items():
         np.testing.assert_allclose(found[f"{name}/exp_avg"], 0.1 * gradient, rtol=1e-4)
         np.testing.assert_allclose(found[f"{name}/exp_avg_sq"], 0.001 * gradient**2, rtol=1e-4)

@@ -7,14 +7,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from xtrain import load_recipe, models, plan, plugins
+from xtrain import data, load_recipe, models, plan, plugins
 from xtrain.conformance.compare import MULTIPLE
 from xtrain.conformance.noise import distance, least, nudged
 from xtrain.data.batches import assemble
 from xtrain.export import onnx as onnx_export
 from xtrain.export.onnx import Graph, Onnx
 from xtrain.spec import BatchNorm2d, StepInput
-from xtrain.training.assembly import load_data, splits
+from xtrain.training.assembly import splits
 
 CUSTOM = [
     {"op": "conv2d", "name": "images", "out_channels": 6, "kernel_size": 3, "padding": 1, "bias": False},
@@ -79,7 +79,7 @@ def settled(model, images):
         for name in ("weight", "bias"):
             weights[f"{node.path}.{name}"] += rng.uniform(-0.3, 0.3, node.input_shape[0]).astype(np.float32)
     model.load(weights)
-    model.trace(images, StepInput(1, 0.1))
+    model.trace(images, StepInput(1, 0.1, dropout_keys=plan.dropout_keys(0, 1, model.spec)))
     moved = model.state()
     for node in norms:
         for name in (f"{node.path}.running_mean", f"{node.path}.running_var"):
@@ -162,7 +162,7 @@ def test_a_run_has_the_accuracy_that_eval_says(xtrain):
     assert (done.code, done.out, done.err) == (0, f"model.onnx: {rounded}\n", "")
 
     job = load_recipe(xtrain.folder / "run/recipe.toml").bind()
-    test = load_data(job, None)
+    test = data.load(job.recipe.data, None)
     _, _, split = splits(job, test)
     ((images, _),) = assemble(split, plan.eval_draws(len(split.labels), len(split.labels)))
     logits = run(xtrain.folder / "model.onnx", images)

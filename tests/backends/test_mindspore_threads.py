@@ -10,13 +10,13 @@ import pytest
 SCRIPT = """
 import json, os, pathlib, sys
 os.sched_setaffinity(0, json.loads(sys.argv[1]))
-from xtrain.training import session
+from xtrain.training import assembly
 from xtrain.recipe import load_recipe
-recipe = load_recipe("digits_mlp")
-backend = session.open_backend(session.Options("mindspore"), recipe.model_spec)
-model = backend.model(recipe.model_spec)
-model.load(session.initial_state(recipe))
-backend.loop(model, recipe.loss, backend.optimizer(recipe.optimizer, model))
+job = load_recipe("digits_mlp").bind()
+backend = assembly.open_backend(assembly.Options("mindspore"), job.model)
+model = backend.model(job.model)
+model.load(assembly.initial_state(job))
+backend.loop(model, job.recipe.loss, backend.optimizer(job.recipe.optimizer, model))
 tasks = {task.name: (task / "comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()}
 held = {name: sorted(os.sched_getaffinity(int(task))) for task, name in tasks.items()}
 print(json.dumps({"caller": sorted(os.sched_getaffinity(0)), "held": held}))

@@ -1,5 +1,9 @@
 """The command in this process, for what needs no process of its own, and runs to look at."""
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from runs import SHORT
 
@@ -34,3 +38,16 @@ def undisturbed(tmp_path_factory):
         return folder / backend, made[backend]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory):
+    """The PYTHONPATH under which `twin` and `mirrored` are installed."""
+    folder = tmp_path_factory.mktemp("plugins")
+    shutil.copy(Path(__file__).with_name("more_backends.py"), folder)
+    info = folder / "more_backends-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more-backends\nVersion: 1.0\n")
+    lines = "\n".join(f"{name} = more_backends:{name}" for name in ("twin", "mirrored"))
+    (info / "entry_points.txt").write_text(f"[xtrain.backends]\n{lines}\n")
+    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

@@ -27,6 +27,15 @@ CASES = {
     "not UTF-8": ("summary latin.toml", 2, ["latin.toml: is not TOML"]),
     "unknown key": ("check digits_mlp --set model.hiden=[3]", 2, ["model.hiden = [3]", "'hidden'"]),
     "wrong type": ("run digits_mlp --set loop.epochs=many", 2, ["loop.epochs = 'many'", "integer"]),
+    "a layer too large": (
+        "run digits_mlp --set model.hidden=[1000000000]",
+        2,
+        ["model.name = 'mlp': its weights would take 279.4 GiB; the limit is 16 GiB"],
+    ),
+    "a seed of 64 bits": ("run digits_mlp --seed 9223372036854775808", 2, ["seed = 9223372036854775808"]),
+    "a seed of many digits": ("run digits_mlp --set seed=0x" + "f" * 5000, 2, ["can't be read: Exceeds the"]),
+    "a deep table": ("check digits_mlp --set " + "a." * 3000 + "a=1", 2, ["is nested too deeply"]),
+    "a device's name": ("run digits_mlp --set name=nul.txt", 2, ["name = 'nul.txt'", "under Windows"]),
     "no value": (
         "run digits_mlp --set optimizer.lr",
         2,
@@ -208,6 +217,22 @@ def test_debug_shows_the_traceback_and_the_code_stays(wrong):
         assert "error: bad.toml: is not TOML" in done.err
 
 
+def test_verbose_shows_what_is_logged(wrong, tmp_path, monkeypatch):
+    info = tmp_path / "plugins/explodes-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: explodes\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[xtrain.backends]\nexplodes = no_such_module\n")
+    monkeypatch.syspath_prepend(info.parent)
+    told = "WARNING xtrain.plugins: backend 'explodes' is left out: backend 'explodes': its plugin does not"
+    for line in (("-v", "check", "digits_mlp"), ("check", "digits_mlp", "--verbose")):
+        done = wrong(*line)
+        assert (done.code, told in done.err) == (0, True)
+    done = wrong("check", "digits_mlp")
+    assert (done.code, done.err) == (0, "")
+    done = wrong("check", "--", "-v")
+    assert (done.code, "-v" in done.err, "WARNING" in done.err) == (2, True, False)
+
+
 def test_what_nobody_foresaw_is_one_line_too(wrong, monkeypatch):
     from xtrain.recipe import read
 
@@ -271,3 +296,14 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     )
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_too_little_memory_is_told(call, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 7.45 GiB")
+
+    monkeypatch.setattr("xtrain.plan.initial_state", full)
+    done = call("run", "digits_mlp", "--backend", "numpy")
+    assert (done.code, done.out.splitlines()[1:]) == (1, [])
+    assert "error: there is not enough memory: Unable to allocate 7.45 GiB\n" in done.err
+    assert "data.batch_size" in done.err

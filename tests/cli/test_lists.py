@@ -76,7 +76,7 @@ def test_check_prints_a_recipe_that_is_valid_and_equal(name, call, tmp_path):
     done = call("check", name)
     assert done.code == 0
     (tmp_path / "again.toml").write_text(done.out)
-    assert load_recipe(tmp_path / "again.toml") == load_recipe(name)
+    assert load_recipe(tmp_path / "again.toml") == load_recipe(name).bind().recipe
     again = call("check", "again.toml")
     assert again.out == done.out
 
@@ -99,7 +99,7 @@ SETTINGS = {
     "quotes": ('name="mine"', lambda recipe: recipe.name == "mine"),
     "two bare words": ("loop.checkpoint_every=2 epochs", lambda r: r.loop.checkpoint_every == "2 epochs"),
     "an array": ("model.hidden=[3, 4]", lambda recipe: recipe.model.hidden == (3, 4)),
-    "a table": ("data.normalize={mean = [0.1], std = [1]}", lambda recipe: recipe.normalize.mean == (0.1,)),
+    "a table": ("data.normalize={mean = [0.1], std = [1]}", lambda r: r.data.normalize.mean == (0.1,)),
     "tables in an array": (
         'data.augment=[{op = "random_horizontal_flip"}]',
         lambda r: r.data.augment[0].p == 0.5,
@@ -152,7 +152,7 @@ def test_check_gives_every_backends_terms_for_every_key(call):
 
 @pytest.fixture
 def plugged(tmp_path_factory, monkeypatch):
-    """The fake backend, one that explodes, one that is not installed, and one whose probe finds a problem."""
+    """The fake backend, one that explodes, one not installed, two whose probes find a problem or raise."""
     monkeypatch.syspath_prepend(UNIT)
     from plugin_folder import install, install_fake
 
@@ -161,6 +161,7 @@ def plugged(tmp_path_factory, monkeypatch):
     head = "from xtrain.plugins import hookimpl\nfrom xtrain_fake import *\n\nclass Mine(FakeBackend):\n"
     missing = '    name, framework, install = "missing", "not_a_framework", "pip install not_a_framework"\n'
     ill = '    name = "ill"\n    def probe(self): return Probe(None, problem="no driver")\n'
+    sick = '    name = "sick"\n    def probe(self): raise ImportError("no libsick.so")\n'
     refusing = (
         '    name = "refusing"\n    def explain(self, model, loss, optimizer):\n'
         '        raise UnsupportedError("refusing has no layer linear")\n'
@@ -168,6 +169,7 @@ def plugged(tmp_path_factory, monkeypatch):
     install(folder, "explodes", "xtrain_explodes", "raise RuntimeError('boom')")
     install(folder, "missing", "xtrain_missing", head + missing + hook)
     install(folder, "ill", "xtrain_ill", head + ill + hook)
+    install(folder, "sick", "xtrain_sick", head + sick + hook)
     source = "from xtrain.errors import UnsupportedError\n" + head + refusing + hook
     install(folder, "refusing", "xtrain_refusing", source)
     monkeypatch.syspath_prepend(folder)
@@ -182,7 +184,7 @@ def test_check_goes_on_where_one_backend_refuses(plugged, call, tmp_path):
     assert "# under fake\n#   model.flatten1  fake" in done.out
     assert "# under numpy\n" in done.out
     (tmp_path / "again.toml").write_text(done.out)
-    assert load_recipe(tmp_path / "again.toml") == load_recipe("digits_mlp")
+    assert load_recipe(tmp_path / "again.toml") == load_recipe("digits_mlp").bind().recipe
 
 
 def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
@@ -192,6 +194,7 @@ def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
     assert found["fake"] == ["1.0", "cpu", "float32", "fake", "remark: not a framework"]
     assert found["explodes"][0] == "broken"
     assert "RuntimeError: boom" in found["explodes"][1]
+    assert found["sick"] == ["broken", "ImportError: no libsick.so"]
     assert found["missing"] == ["not installed", "pip install not_a_framework"]
     assert found["ill"] == ["broken", "no driver"]
     assert found["numpy"][:3] == [sys.modules["numpy"].__version__, "cpu", "float64"]

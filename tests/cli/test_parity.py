@@ -4,39 +4,14 @@ Beside NumPy stand two backends that need no framework either: its twin, and one
 """
 
 import json
-import os
 import re
 import shutil
 
 import pytest
 
+from tests.certificates import forged
 from tests.command import Command
 
-BACKENDS = """
-import numpy as np
-from xtrain.plugins import hookimpl
-from xtrain_numpy.backend import NumpyBackend
-from xtrain_numpy.dataset import NumpyDataset
-
-
-class Plugin:
-    def __init__(self, name, **parts):
-        self.kind = type(name.title(), (NumpyBackend,), {"name": name, **parts})
-
-    @hookimpl
-    def xtrain_backend(self, device, threads):
-        return self.kind(device, threads)
-
-
-class Mirrored(NumpyDataset):
-    def batches(self, draws):
-        for images, labels in super().batches(draws):
-            yield np.ascontiguousarray(images[..., ::-1]), labels
-
-
-twin = Plugin("twin")
-mirrored = Plugin("mirrored", dataset=lambda self, split: Mirrored(split))
-"""
 SMALL = ("digits_mlp", "--set", "model.hidden=[8]", "--set", "loop.epochs=1", "--threads", 1)
 SHORT = (*SMALL, "--steps", 3)
 
@@ -54,18 +29,6 @@ class Parity(Command):
         assert "Traceback" not in done.out + done.err, done.err
         assert "not an error xtrain foresees" not in done.err, done.err
         return done
-
-
-@pytest.fixture(scope="module")
-def plugins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plugins")
-    (folder / "more_backends.py").write_text(BACKENDS)
-    info = folder / "more_backends-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more-backends\nVersion: 1.0\n")
-    lines = "\n".join(f"{name} = more_backends:{name}" for name in ("twin", "mirrored"))
-    (info / "entry_points.txt").write_text(f"[xtrain.backends]\n{lines}\n")
-    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 
 @pytest.fixture
@@ -100,8 +63,8 @@ def levels(path):
 def test_what_holds_exits_0_and_leaves_page_certificate_and_traces(made):
     told = json.loads((made / "held/parity.json").read_text())
     assert told["holds"] is True
-    assert [facts["backend"] for facts in told["facts"]] == ["numpy", "twin"]
-    assert [facts["steps"] for facts in told["facts"]] == [3, 3]
+    assert [trace["facts"]["backend"] for trace in told["traces"]] == ["numpy", "twin"]
+    assert [trace["facts"]["steps"] for trace in told["traces"]] == [3, 3]
     assert levels(made / "held/parity.json") == {"P0", "P1", "P2", "P3", "P4", "P5"}
     assert (made / "held/parity.html").read_text().startswith("<!doctype html>")
     assert (made / "held/traces/twin/trace.json").is_file()
@@ -122,8 +85,8 @@ def test_outcomes_are_compared_over_seeds(parity):
     assert done.code == 0, done.err
     assert re.search(r"P6 +numpy, twin +2 seeds .*means differ by \+0\.0000", done.out)
     told = json.loads((parity.folder / "o/parity.json").read_text())
-    assert len(told["outcomes"]["twin"]) == 2
-    assert told["losses"] == {"numpy": [], "twin": []}
+    assert [len(trace["outcomes"]) for trace in told["traces"]] == [2, 2]
+    assert [trace["losses"] for trace in told["traces"]] == [[], []]
 
 
 FORMS = {
@@ -144,7 +107,29 @@ def test_levels_are_those_asked_for(text, parity):
 # What is typed after `xtrain parity` in that folder, the exit code, and what is said.
 WRONG = {
     "nothing": ("", 2, ["Missing argument"]),
-    "two recipes": ("digits_mlp digits_cnn", 2, ["one recipe, not 2"]),
+    "two recipes": (
+        "digits_mlp digits_cnn",
+        2,
+        ["one recipe, not 2", "traces are compared with --compare"],
+    ),
+    "a recipe to compare": (
+        "digits_mlp --compare held/traces/twin",
+        2,
+        [
+            "digits_mlp: is a recipe, not a trace: --compare takes the folders that --record wrote",
+            "compare traces: xtrain parity --compare TRACE TRACE; record and compare: xtrain parity RECIPE",
+        ],
+    ),
+    "a recipe's file to compare": (
+        "--compare held/traces/twin my.toml",
+        2,
+        ["my.toml: is a recipe, not a trace"],
+    ),
+    "a certificate to compare": (
+        "--compare held/traces/twin held/parity.json",
+        2,
+        ["held/parity.json: is a file, not a trace"],
+    ),
     "unknown recipe": ("digits_mpl", 2, ["no such recipe", "'digits_mlp'"]),
     "unknown backend": ("digits_mlp --levels P0 --backends torhc", 2, ["unknown backend 'torhc'", "'torch'"]),
     "no device": ("digits_mlp --backends numpy --device cuda", 2, ["'cuda' is not a device"]),
@@ -193,6 +178,7 @@ WRONG = {
 @pytest.mark.parametrize(("line", "code", "said"), WRONG.values(), ids=WRONG)
 def test_the_message_says_what_is_wrong(line, code, said, beside, call):
     (beside.folder / "file").write_text("{}")
+    (beside.folder / "my.toml").touch()
     done = call("parity", *line.split())
     assert done.code == code, done
     assert [part for part in said if part not in done.err] == [], done.err
@@ -235,7 +221,7 @@ def test_traces_compare_in_any_order_and_from_another_folder(beside):
         done = beside("--compare", *(traces / name for name in order), "--out", "o")
         assert done.code == 0, done.err
         told = json.loads((there / "o/parity.json").read_text())
-        assert [facts["backend"] for facts in told["facts"]] == list(order)
+        assert [trace["facts"]["backend"] for trace in told["traces"]] == list(order)
     relative = beside("--compare", "../../held/traces/numpy", "../../held/traces/twin")
     assert relative.code == 0
     assert re.search(r"all hold: parity/compared-[\d-]+/parity.html", relative.out)
@@ -269,7 +255,7 @@ def test_a_recipe_that_stops_early_has_a_trajectory(parity):
     line = ("--backends", "numpy,twin", "--levels", "P5", "--steps", 120, "--out", "o")
     done = parity(*SMALL, *stopping, *line)
     assert done.code == 0, done.err
-    assert json.loads((parity.folder / "o/parity.json").read_text())["facts"][0]["steps"] == 120
+    assert json.loads((parity.folder / "o/parity.json").read_text())["traces"][0]["facts"]["steps"] == 120
 
 
 def test_a_certificate_is_verified_to_the_bit(beside):
@@ -283,18 +269,80 @@ def test_a_certificate_is_verified_to_the_bit(beside):
     assert now.read_bytes() == before.read_bytes()
 
 
-def test_a_certificate_that_says_something_else_is_told(beside):
-    path = beside.folder / "held/parity.json"
-    told = json.loads(path.read_text())
-    told["losses"]["twin"][0][1] += 1e-12
-    told["facts"][0]["versions"]["numpy"] = "1.0"
-    (row,) = (row for row in told["rows"] if row["level"] == "P3" and row["item"] == "fc1.bias")
-    row["error"] = 1.0
-    path.write_text(json.dumps(told))
-    done = beside("--verify", "held/parity.json")
-    assert done.code == 0
-    assert "numpy: versions were {" in done.out
-    assert "twin: losses are not those recorded, to the bit" in done.out
-    assert "1 figures are not those recorded: P3 numpy, twin, fc1.bias" in done.out
+def test_frameworks_are_verified_to_the_bit(parity):
+    line = (*SMALL, "--steps", 2, "--backends", "numpy,torch", "--levels", "P0-P5")
+    assert parity(*line, "--out", "o").code == 0
+    done = parity("--verify", "o/parity.json", "--out", "again")
+    assert done.code == 0, done.out
+    assert "the same numbers to the bit" in done.out
+
+
+def zeroed(told):
+    for row in told["rows"]:
+        row["error"] = 0.0
+        row["noise"] = 0.0
+
+
+def losses(told):
+    told["traces"][1]["losses"][0][1] *= 1 + 2.0**-50
+
+
+def relabelled(told):
+    text = json.dumps(told).replace("twin", "mirrored")
+    told.update(json.loads(text))
+
+
+def another_recipe(told):
+    for trace in told["traces"]:
+        trace["facts"]["recipe"] = trace["facts"]["recipe"].replace("seed = 0", "seed = 1")
+
+
+def fewer_steps(told):
+    for trace in told["traces"]:
+        trace["facts"]["steps"] = 2
+        trace["losses"] = [draw[:2] for draw in trace["losses"]]
+
+
+# Every hash is mended: what is left to find it by is what the backends give.
+FORGED = {
+    "figures of 0": (zeroed, "figures are not those recorded: P2 numpy, twin, "),
+    "losses": (losses, "twin: losses.jsonl is not the same to the bit"),
+    "a relabelled backend": (relabelled, "mirrored: batches.jsonl is not the same to the bit"),
+    "another recipe": (another_recipe, "numpy: P2.0.safetensors is not the same to the bit"),
+    "fewer steps": (fewer_steps, "figures are not in the certificate: P1 numpy, twin, 2 batches"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), FORGED.values(), ids=FORGED)
+def test_a_certificate_that_says_something_else_is_not_verified(beside, change, said):
+    forged(beside.folder / "held/parity.json", change, deep=True)
+    done = beside("--verify", "held/parity.json", "--out", "again")
+    assert done.code == 1, done
+    assert said in done.out
     assert "the same numbers" not in done.out
-    assert done.out.splitlines()[-1] == "held/parity.json: did not hold then, holds now"
+
+
+def test_other_versions_are_said_and_their_figures_kept_within_the_bounds(beside):
+    def elsewhere(told):
+        told["traces"][1]["facts"]["versions"]["numpy"] = "1.0"
+        told["traces"][1]["files"]["P2.0.safetensors"] = "0" * 64
+        zeroed(told)
+
+    forged(beside.folder / "held/parity.json", elsewhere, deep=True)
+    done = beside("--verify", "held/parity.json", "--out", "again")
+    assert done.code == 0, done
+    assert re.search(r"twin: versions: \{.*'numpy': '1.0'.*\} recorded, \{.*\} found", done.out)
+    assert "within the bounds, not to the bit: it was made elsewhere" in done.out
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_an_altered_certificate_is_not_run_again(beside, call, mended):
+    path = beside.folder / "held/parity.json"
+    if mended:
+        forged(path, lambda told: told["traces"][1]["facts"].update(device="gpu:7", threads=64))
+    else:
+        path.write_text(path.read_text().replace('"error": 0.0', '"error": 1e-9', 1))
+    done = call("parity", "--verify", "held/parity.json")
+    assert done.code == 1
+    said = "twin: the hash of its trace is not that of its backend, device" if mended else "its hash is not"
+    assert f"held/parity.json: was altered after it was written: {said}" in done.err

@@ -110,7 +110,7 @@ def test_a_resolved_recipe_gives_the_same_run(call, tmp_path):
     assert call("run", "digits_mlp", *line, "--out", "first").code == 0
     assert call("run", "first/recipe.toml", *line, "--out", "second").code == 0
     first, second = Run(tmp_path / "first"), Run(tmp_path / "second")
-    assert first.recipe == second.recipe == load_recipe("digits_mlp", {"loop.epochs": 1})
+    assert first.recipe == second.recipe == load_recipe("digits_mlp", {"loop.epochs": 1}).bind().recipe
     name = "weights.safetensors"
     assert (first.checkpoint() / name).read_bytes() == (second.checkpoint() / name).read_bytes()
 

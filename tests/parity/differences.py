@@ -48,7 +48,7 @@ class Case:
         return self.plugin.xtrain_backend("cpu", None)
 
     @property
-    def recipe(self):
+    def job(self):
         """Digits through every kind of layer, with the section that shows the mistake."""
         sections = {
             "name": "differences",
@@ -57,7 +57,7 @@ class Case:
             "optimizer": SGD,
             "loop": {"epochs": 2},
         }
-        return parse(sections | self.changes, where="a test")
+        return parse(sections | self.changes, where="a test").bind(where="a test")
 
 
 def _with(**changes):
@@ -178,7 +178,14 @@ class SummedLoss(NumpyLoop):
     """A loss that is a sum where it should be a mean."""
 
     def train_step(self, batches, step):
-        return [(loss / step.share, correct) for loss, correct in super().train_step(batches, step)]
+        return _times(super().train_step(batches, step), sum(len(labels) for _, labels in batches))
+
+    def eval_step(self, batch):
+        return _times(super().eval_step(batch), len(batch[1]))
+
+
+def _times(handle, samples):
+    return [(loss * samples, correct) for loss, correct in handle]
 
 
 class StepOfItsOwn(NumpyLoop):

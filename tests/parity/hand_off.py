@@ -19,8 +19,8 @@ from xtrain.parity.trace import UNITS
 from xtrain.recipe import load_recipe
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import Run
-from xtrain.system.isolated import apart
-from xtrain.training import session
+from xtrain.system.isolated import isolated
+from xtrain.training.assembly import initial_state
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Distance:
 
 def stay(recipe, backend, folder):
     """Train to the end under one backend: the run itself, then one from each draw of moved weights."""
-    apart(_stay, recipe, backend, folder)
+    isolated(_stay, recipe, backend, folder)
     return [Run(folder / f"{recipe.stem}-{draw}") for draw in range(len(UNITS))]
 
 
 def _stay(recipe, backend, folder):
-    initial = session.initial_state(load_recipe(recipe))
+    initial = initial_state(load_recipe(recipe).bind())
     for draw, units in enumerate(UNITS):
         path = folder / f"{recipe.stem}-{draw}"
         weights = path.with_suffix(".safetensors")
@@ -74,7 +74,7 @@ def hand_over(command, run, *legs):
 
 def go_on(run, step, backend, changes, epochs):
     """Copies of a run that go on from one checkpoint, each after its own of `changes` was made to it."""
-    apart(_go_on, run.path, step, backend, changes, epochs)
+    isolated(_go_on, run.path, step, backend, changes, epochs)
     return [Run(_beside(run.path, name)) for name in changes]
 
 
@@ -82,7 +82,7 @@ def _go_on(path, step, backend, changes, epochs):
     for name, change in changes.items():
         run = Run(_copy(path, name))
         place = run.checkpoint(f"step-{step}")
-        checkpoints.save(run.checkpoints, change(checkpoints.load(place, run.recipe.model_spec)))
+        checkpoints.save(run.checkpoints, change(checkpoints.load(place, run.job.model)))
         shorter = {"loop.epochs": epochs}
         xtrain.run(resume=place, backend=backend, threads=1, overrides=shorter, quiet=True)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xtrain import models
-from xtrain.training import session
-from xtrain.training.session import Options
+from xtrain.training.assembly import Options, open_backend
 
 
 def main(backend: str, folder: Path, names: list[str]) -> None:
@@ -27,7 +26,7 @@ def _logits(backend: str, name: str, path: Path) -> np.ndarray:
     images = state.pop("images")
     spec = models.build(name, images.shape[1:], 1000)
     assert set(state) == set(spec.tensors)
-    model = session.open_backend(Options(backend), spec).model(spec)
+    model = open_backend(Options(backend), spec).model(spec)
     model.load(state)
     return np.asarray(model.predict(images))
 

@@ -14,39 +14,41 @@ import numpy as np
 
 from xtrain import data, plan
 from xtrain.protocols import Backend
-from xtrain.recipe import Recipe, load_recipe
-from xtrain.spec import State, StepInput
-from xtrain.training import session
-from xtrain.training.session import Options
+from xtrain.recipe import Job, load_recipe
+from xtrain.spec import State
+from xtrain.training.assembly import Options, build, load_data, open_backend
 
 
 def main(name: str, backend: str, steps: int, seeds: int, dropouts: list[float], nudged: bool) -> None:
     """Print losses [dropouts, seeds, 1 or 2, steps]."""
-    opened = session.open_backend(Options(backend), load_recipe(name).model_spec)
-    arrays = data.load(load_recipe(name).data, Path(os.environ["XTRAIN_DATA"]))
+    job = load_recipe(name).bind()
+    opened, arrays = (
+        open_backend(Options(backend), job.model),
+        load_data(job, Path(os.environ["XTRAIN_DATA"])),
+    )
     found = []
     for dropout in dropouts:
-        recipes = [load_recipe(name, {"model.dropout": dropout, "seed": seed}) for seed in range(seeds)]
-        found.append([_runs(opened, recipe, arrays, steps, nudged) for recipe in recipes])
+        changes = [{"model.dropout": dropout, "seed": seed} for seed in range(seeds)]
+        jobs = [load_recipe(name, change).bind() for change in changes]
+        found.append([_runs(opened, job, arrays, steps, nudged) for job in jobs])
     print(json.dumps(found))  # noqa: T201 - the result
 
 
-def _runs(
-    backend: Backend, recipe: Recipe, arrays: data.Arrays, steps: int, nudged: bool
-) -> list[list[float]]:
-    initial = plan.initial_state(recipe.seed, recipe.model_spec)
+def _runs(backend: Backend, job: Job, arrays: data.Arrays, steps: int, nudged: bool) -> list[list[float]]:
+    initial = plan.initial_state(job.recipe.seed, job.model)
     starts = (initial, _one_place_up(initial)) if nudged else (initial,)
-    return [_losses(backend, recipe, arrays, start, steps) for start in starts]
+    return [_losses(backend, job, arrays, start, steps) for start in starts]
 
 
-def _losses(backend: Backend, recipe: Recipe, arrays: data.Arrays, start: State, steps: int) -> list[float]:
-    parts = session.build(backend, recipe, arrays, start)
-    draws = plan.train_draws(recipe.seed, 1, len(parts.train), recipe.data.batch_size)
+def _losses(backend: Backend, job: Job, arrays: data.Arrays, start: State, steps: int) -> list[float]:
+    parts, draws = build(backend, job, arrays, start), job.draws(epoch=1)
+    labels = [parts.train.labels[indices] for indices in draws.batches[:steps]]
     handles = []
-    for number, batch in zip(range(1, steps + 1), parts.train.batches(draws), strict=False):
-        keys = plan.dropout_keys(recipe.seed, number, recipe.model_spec)
-        handles.append(parts.loop.train_step([batch], StepInput(number, recipe.optimizer.lr, keys)))
-    return [metrics.loss_sum / metrics.count for metrics in parts.loop.read(handles)]
+    for number, batch in zip(range(1, len(labels) + 1), parts.train.dataset.batches(draws), strict=False):
+        step = job.step_input(job.clock(number), [labels[number - 1]])
+        handles.append(parts.loop.train_step([batch], step))
+    found = parts.loop.read(handles)
+    return [metrics.loss_sum / job.weight(given) for metrics, given in zip(found, labels, strict=True)]
 
 
 def _one_place_up(state: State) -> State:

@@ -1,5 +1,6 @@
 """A ladder that a wrong backend climbs is worthless: each mutant is caught, on the lowest rung that can."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,6 +11,9 @@ from xtrain.parity.compare import compare
 from xtrain.parity.record import trace
 from xtrain.parity.trace import Ask
 from xtrain.recipe import parse
+
+TRAIN, TEST = 70, 20
+"""Images, so few that an epoch ends with a batch of 6."""
 
 LAYERS = [
     {"op": "conv2d", "out_channels": 4, "kernel_size": 3, "padding": 1},
@@ -103,7 +107,7 @@ EXPECTED = {
 UNSEEN = {"max_pool_last_tie": {}, "precision_ignored": {}}
 
 
-def recipe(changes):
+def job(changes):
     sections = {
         "name": "mutants",
         "data": {"name": "digits", "batch_size": 32},
@@ -111,15 +115,18 @@ def recipe(changes):
         "optimizer": SGD,
         "loop": {"epochs": 2},
     }
-    return parse(sections | changes, where="a test")
+    recipe = parse(sections | changes, where="a test")
+    return recipe.bind(replace(data.info(recipe.data), train=TRAIN, test=TEST), where="a test")
 
 
 @cache
 def arrays():
-    """So few that an epoch ends with a batch of 6."""
-    found = data.load(recipe({}).data, None)
+    found = data.load(job({}).recipe.data, None)
     return data.Arrays(
-        found.train_images[:70], found.train_labels[:70], found.test_images[:20], found.test_labels[:20]
+        found.train_images[:TRAIN],
+        found.train_labels[:TRAIN],
+        found.test_images[:TEST],
+        found.test_labels[:TEST],
     )
 
 
@@ -148,7 +155,7 @@ def test_every_mutant_is_here():
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_mutant_is_caught_and_where(name):
     changes, level, item = EXPECTED[name]
-    outside = [row for row in against_right(instance(PLUGINS[name]), recipe(changes)) if not row.holds]
+    outside = [row for row in against_right(instance(PLUGINS[name]), job(changes)) if not row.holds]
     assert outside, "no level caught it"
     first = outside[0]
     print(f"| {name} | {first.level} | {first.item} | {first.share:.1g} |")  # noqa: T201 - with -s
@@ -159,13 +166,13 @@ def test_a_mutant_is_caught_and_where(name):
 @pytest.mark.parametrize("name", UNSEEN)
 def test_what_real_images_cannot_show(name):
     # Once this fails a level has learnt to see it: it belongs in EXPECTED then.
-    assert all(row.holds for row in against_right(instance(PLUGINS[name]), recipe(UNSEEN[name])))
+    assert all(row.holds for row in against_right(instance(PLUGINS[name]), job(UNSEEN[name])))
 
 
 @pytest.mark.parametrize("changes", {str(made): made for made, *_ in EXPECTED.values()}.values())
 def test_the_right_backend_holds_on_the_same_recipes(changes):
     # Under a name of its own: two traces of one name don't compare.
-    rows = against_right(instance(Plugin("another")), recipe(changes))
+    rows = against_right(instance(Plugin("another")), job(changes))
     assert {row.level for row in rows} == {"P0", "P1", "P2", "P3", "P4", "P5"}
     assert [row for row in rows if not row.holds] == []
     assert max(row.error for row in rows) == 0.0

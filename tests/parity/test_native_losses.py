@@ -37,7 +37,7 @@ def run(*command: object, data: Path) -> str:
 def native(recipe: Recipe, backend: str, samples: int, data: Path, folder: Path) -> np.ndarray:
     """Losses [steps] of the loop that was written by hand."""
     weights, order = folder / "weights.npz", folder / "order.npy"
-    np.savez(weights, **plan.initial_state(recipe.seed, recipe.model_spec))
+    np.savez(weights, **plan.initial_state(recipe.seed, recipe.bind().model))
     np.save(order, plan.order(recipe.seed, 1, samples)[None])
     start = ("--weights", weights, "--order", order, "--steps", STEPS, "--losses", folder / "losses.json")
     script = NATIVE / f"{backend}_native.py"

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from xtrain.data.files import Archive, Source
+from xtrain.data.files import Archive, Published, Source
 
 NOWHERE = ("http://127.0.0.1:9/",)  # the discard port: refused at once
 
 
 def md5(content):
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def published(content):
+    """What a data set says of a file of its own."""
+    return Published(md5(content), hashlib.sha256(content).hexdigest(), len(content))
 
 
 def small_images(count, shape, seed=0):
@@ -24,11 +29,11 @@ def small_images(count, shape, seed=0):
 
 
 def write(folder, contents):
-    """Write files; their MD5s by name."""
+    """Write files; what is published of them by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    return {name: md5(content) for name, content in contents.items()}
+    return {name: published(content) for name, content in contents.items()}
 
 
 def idx(array):
@@ -73,7 +78,7 @@ def write_cifar(root, name="cifar10", *, per_file=4, replace=None, archive_only=
     path = base / "cifar-10-python.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(base / inner, inner)
-    packed = Archive(name=path.name, md5=md5(path.read_bytes()), folder=inner)
+    packed = Archive(name=path.name, published=published(path.read_bytes()), folder=inner)
     if archive_only:
         for file in files:
             (base / inner / file).unlink()

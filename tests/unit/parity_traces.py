@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.parity.trace import UNITS, Trace
 
@@ -24,9 +24,9 @@ def tensors(draw):
     return {"fc1.weight": large, "fc1.bias": np.array([0.5]) * moved, "step": np.array([3])}
 
 
-def made(backend, levels=LEVELS, recipe=None, **changes):
-    """A trace of `small()`; `changes` are fields of `Trace`, or facts."""
-    text = (recipe or small()).to_toml()
+def made(backend, levels=LEVELS, job=None, **changes):
+    """A trace of `small_job()`; `changes` are fields of `Trace`, or facts."""
+    text = (job or small_job()).recipe.to_toml()
     facts = {
         "backend": backend,
         "device": "cpu",

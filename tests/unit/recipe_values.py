@@ -1,6 +1,7 @@
 """Recipes as plain values, for tests: one that is small, and strategies for any that is valid."""
 
 import copy
+from pathlib import PureWindowsPath
 from typing import get_args
 
 from hypothesis import strategies as st
@@ -21,6 +22,11 @@ def small(**overrides):
     """A checked recipe: SMALL with values by dotted key, `__` for the dot."""
     changes = {key.replace("__", "."): value for key, value in overrides.items()}
     return parse(copy.deepcopy(SMALL), "small.toml", changes)
+
+
+def small_job(**overrides):
+    """`small` over its data."""
+    return small(**overrides).bind(where="small.toml")
 
 
 fractions = st.floats(0, 1, exclude_max=True)
@@ -179,7 +185,9 @@ def recipe_values(draw):
         drop_last=st.booleans(),
     )
     required = {
-        "name": st.from_regex(r"[A-Za-z0-9_.-]+", fullmatch=True),
+        "name": st.from_regex(r"([A-Za-z0-9_-]\.?){0,99}[A-Za-z0-9_-]", fullmatch=True).filter(
+            lambda name: not PureWindowsPath(name).is_reserved()
+        ),
         "data": data,
         "model": model_tables(classes),
         "optimizer": optimizers,

@@ -4,12 +4,11 @@ import sys
 import types
 
 import pytest
-from fake_runs import arrays, recipe
+from fake_runs import bound, few, recipe
 from plugin_folder import install_fake
 from test_checkpoint import same
 
 import xtrain
-from xtrain import data
 from xtrain.errors import BackendError, RecipeError, UsageError, XtrainError
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.training.observers import curves
@@ -32,7 +31,7 @@ def _fake(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def small_data(monkeypatch):
-    monkeypatch.setattr(data, "load", lambda name, data_dir: arrays())
+    few(monkeypatch)
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def occupied(monkeypatch):
 
 
 def weights(run):
-    return checkpoints.load(run.checkpoint(), run.recipe.model_spec).model
+    return checkpoints.load(run.checkpoint(), run.job.model).model
 
 
 @pytest.mark.usefixtures("small_data")
@@ -50,7 +49,7 @@ def test_a_recipe_is_trained_and_its_run_reads_back(tmp_path, capsys):
     run = xtrain.run(recipe(), backend="fake", out=tmp_path / "run", quiet=True)
     assert isinstance(run, xtrain.Run)
     assert [record["epoch"] for record in run.epochs] == [1, 2, 3]
-    assert run.recipe == recipe()
+    assert run.recipe == bound(recipe()).recipe
     assert capsys.readouterr().out == ""
     assert xtrain.evaluate(run) == {
         "loss": run.epochs[-1]["test_loss"],
@@ -77,7 +76,7 @@ def test_names_paths_and_recipes_are_taken_alike(tmp_path):
         xtrain.run(source, backend="fake", out=tmp_path / str(place), overrides={"seed": 3}, quiet=True)
         for place, source in enumerate((path, str(path), xtrain.load_recipe(path), recipe()))
     ]
-    assert {run.recipe for run in runs} == {recipe(seed=3)}
+    assert {run.recipe for run in runs} == {bound(recipe(seed=3)).recipe}
     assert all(same(weights(run), weights(runs[0])) for run in runs)
 
 
@@ -132,7 +131,7 @@ def test_a_process_of_its_own_gives_the_same_run(tmp_path, monkeypatch, capfd):
     options = {"backend": "fake", "overrides": QUICK, "threads": 1}
     child = xtrain.run("digits_mlp", out=tmp_path / "child", quiet=True, **options)
     assert capfd.readouterr().out == ""
-    assert child.sessions[0]["command"][1] == "run"
+    assert child.sessions[0]["command"] == sys.argv
     monkeypatch.delitem(sys.modules, "torch")
     here = xtrain.run("digits_mlp", out=tmp_path / "here", quiet=True, **options)
     assert here.sessions[0]["command"] == sys.argv

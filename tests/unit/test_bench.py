@@ -5,6 +5,7 @@ import json
 import pytest
 
 from xtrain.bench import chart, native
+from xtrain.bench import trial as module
 from xtrain.bench.bench import Result
 from xtrain.bench.native import Loop
 from xtrain.bench.trial import Limit, Stopwatch, Trial
@@ -37,7 +38,18 @@ def test_every_trial_is_kept(result):
     assert kept["ratios"]["numpy / by hand"]["median"] == 1.0
 
 
-def test_the_chart_has_a_bar_for_each(result, tmp_path):
+def test_the_chart_has_a_bar_for_each(result):
+    [axes] = chart.figure_of("a title", result).axes
+    assert axes.get_title() == "a title"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["xtrain numpy", "by hand"]
+    assert [bar.get_width() for bar in axes.patches] == [320, 320]  # the median, in images a second
+    assert [text.get_text().strip() for text in axes.texts] == ["320", "320"]
+    [lines] = axes.collections
+    spans = [sorted(segment[:, 0]) for segment in lines.get_segments()]
+    assert spans == [pytest.approx([640 / 3, 640]), [320, 320]]
+
+
+def test_the_chart_is_a_picture(result, tmp_path):
     chart.save("a title", result, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes()[1:4] == b"PNG"
 
@@ -50,13 +62,16 @@ def test_a_stopwatch_ends_by_steps_or_by_time():
     assert by_time.over()
 
 
-def test_a_stopwatch_counts_what_happens_inside():
+def test_a_stopwatch_counts_what_happens_inside(monkeypatch):
+    times = [10.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: times[0])
     watch = Stopwatch(Limit())
-    for part in ("input", "step", "input"):
+    for part, inside, after in (("input", 1.0, 0.25), ("step", 4.0, 0.25), ("input", 2.0, 8.0)):
         with watch.spending(part):
-            pass
-    assert set(watch.spent) == {"input", "step"}
-    assert 0 < sum(watch.spent.values()) <= watch.seconds
+            times[0] += inside
+        times[0] += after
+    assert watch.spent == {"input": 3.0, "step": 4.0}
+    assert watch.seconds == 7.5  # to the end of the last of them
 
 
 def test_native_is_both_styles_of_every_backend_that_has_a_script():

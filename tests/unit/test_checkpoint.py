@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from recipe_values import small
+from recipe_values import small_job
 from safetensors.numpy import save_file
 
 from xtrain import plan
@@ -21,7 +21,7 @@ from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress, Sums
 
-MODEL = small().model_spec
+MODEL = small_job().model
 FILES = ("weights.safetensors", "optimizer.safetensors", "progress.json")
 
 
@@ -140,10 +140,9 @@ JUNK = {
     "not JSON": "x",
     "a list": "[]",
     "nothing in it": "{}",
-    "another format": '{"format": 2}',
-    "no hashes": '{"format": 1}',
-    "strange progress": '{"format": 1, "sha256": {}, "progress": {"steps": 3}}',
-    "progress without sums": '{"format": 1, "sha256": {}, "progress": {}}',
+    "no hashes": '{"format": 2}',
+    "strange progress": '{"format": 2, "sha256": {}, "progress": {"steps": 3}}',
+    "progress without sums": '{"format": 2, "sha256": {}, "progress": {}}',
 }
 
 

@@ -68,7 +68,7 @@ def run(tmp_path):
 
 def state(run):
     """Weights and moments of a run."""
-    found = checkpoints.load(run.checkpoint(), RECIPE.model_spec)
+    found = checkpoints.load(run.checkpoint(), RECIPE.bind().model)
     return found.model, found.optimizer
 
 

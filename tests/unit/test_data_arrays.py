@@ -173,3 +173,10 @@ def test_statistics_are_those_of_all_pixels(count, channels, side, seed):
     mean, std = statistics(images)
     np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), rtol=0, atol=5.001e-5)
     np.testing.assert_allclose(std, (images / 255).std(axis=(0, 2, 3)), rtol=0, atol=5.001e-5)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "image_folder"])
+@pytest.mark.parametrize("path", ["a" * 300, "nowhere", "a\0b", "/proc/1/fd/x/y"], ids=ascii)
+def test_a_path_of_any_name_is_told(kind, path):
+    with pytest.raises(DataError, match="there is no such"):
+        data.info(Named(kind, path))

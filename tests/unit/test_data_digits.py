@@ -8,6 +8,7 @@ import pytest
 
 from xtrain import data
 from xtrain.data import digits
+from xtrain.data.files import Published
 from xtrain.errors import DataError
 
 
@@ -77,7 +78,7 @@ def test_scikit_learn_is_not_imported():
 
 
 def test_another_file_in_scikit_learn_is_refused(monkeypatch):
-    monkeypatch.setattr(digits, "_MD5", "0" * 32)
+    monkeypatch.setattr(digits, "_PUBLISHED", Published("0" * 32))
     with pytest.raises(DataError, match=r"digits\.csv\.gz: is not the published file.*\n.*scikit-learn anew"):
         data.load("digits")
 

@@ -1,21 +1,28 @@
+import hashlib
 import http.server
+import multiprocessing
 import os
+import re
 import tarfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import platformdirs
 import pytest
-from data_files import NOWHERE, md5, write, write_cifar, write_idx
+from data_files import NOWHERE, md5, published, write, write_cifar, write_idx
 
-from xtrain.data.files import Archive, Source, check, locate
+from xtrain.data import cifar10, cifar100, fashion_mnist, mnist, svhn
+from xtrain.data.files import Archive, Published, Source, check, locate
 from xtrain.errors import DataError
 
 FILES = {"one.bin": b"first" * 1000, "two.bin": b"second" * 1000}
 SOURCE = Source(
-    folder="small", files={name: md5(content) for name, content in FILES.items()}, mirrors=NOWHERE
+    folder="small", files={name: published(content) for name, content in FILES.items()}, mirrors=NOWHERE
 )
 
 
@@ -30,11 +37,21 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves `tmp_path/served`; a file below `gone/` is not there."""
+    """Serves `tmp_path/served`; `gone/` is not there, what is below `endless/` or `hang/` never ends."""
+    over = threading.Event()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
+
+        def do_GET(self):
+            if not self.path.startswith(("/endless/", "/hang/")):
+                return super().do_GET()
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not over.wait(0.01):
+                    self.wfile.write(bytes(1 << 20 if self.path.startswith("/endless/") else 1))
 
     (tmp_path / "served").mkdir()
     handler = partial(Handler, directory=tmp_path / "served")
@@ -42,6 +59,7 @@ def server(tmp_path):
         thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{serving.server_port}/"
+        over.set()
         serving.shutdown()
         thread.join()
 
@@ -95,8 +113,7 @@ def test_a_truncated_or_altered_file_is_refused_with_its_remedy(change, tmp_path
     text = str(caught.value)
     assert text.startswith(f"{tmp_path / 'small/two.bin'}: is not the published file")
     assert f"{len(content):,} bytes" in text
-    assert md5(content) in text
-    assert SOURCE.files["two.bin"] in text
+    assert f"SHA-256 {sha256(content)}, not {SOURCE.files['two.bin'].sha256}" in text
     assert "delete it" in text
 
 
@@ -110,7 +127,37 @@ def test_an_altered_data_set_is_refused(tmp_path):
 
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(DataError, match="can't be read: Is a directory"):
-        check({tmp_path: "0" * 32}, remedy="")
+        check({tmp_path: Published("0" * 32)}, remedy="")
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_of_the_same_md5_is_not_the_published_one(tmp_path):
+    write(tmp_path, {"one.bin": b"other"})
+    expected = Published(md5(b"other"), sha256(b"first"))
+    with pytest.raises(DataError, match=f"SHA-256 {sha256(b'other')}, not {expected.sha256}"):
+        check({tmp_path / "one.bin": expected}, remedy="")
+
+
+def test_where_only_the_md5_is_known_it_decides(tmp_path):
+    write(tmp_path, {"one.bin": b"first"})
+    check({tmp_path / "one.bin": Published(md5(b"first"))}, remedy="")
+    with pytest.raises(DataError, match=f"MD5 {md5(b'first')}, not {md5(b'other')}"):
+        check({tmp_path / "one.bin": Published(md5(b"other"))}, remedy="")
+
+
+@pytest.mark.parametrize("module", [mnist, fashion_mnist, cifar10, cifar100, svhn])
+def test_of_all_downloads_size_and_sha256_are_known_and_https_comes_first(module):
+    source = module.SOURCE
+    for known in source.downloads.values():
+        assert re.fullmatch("[0-9a-f]{32}", known.md5)
+        assert re.fullmatch("[0-9a-f]{64}", known.sha256)
+        assert known.size > 1000
+    secure = [mirror.startswith("https://") for mirror in source.mirrors]
+    assert secure == sorted(secure, reverse=True)
+    assert secure[0] or module is svhn  # whose publisher has no https
 
 
 # ---- archives
@@ -120,7 +167,11 @@ def test_an_archive_alone_is_unpacked_once(tmp_path):
     source = write_cifar(tmp_path, archive_only=True)
     folder = tmp_path / "cifar10/cifar-10-batches-py"
     assert locate(source, tmp_path) == {name: folder / name for name in source.files}
-    assert sorted(os.listdir(tmp_path / "cifar10")) == ["cifar-10-batches-py", "cifar-10-python.tar.gz"]
+    assert sorted(os.listdir(tmp_path / "cifar10")) == [
+        ".download-lock",
+        "cifar-10-batches-py",
+        "cifar-10-python.tar.gz",
+    ]
     before = (folder / "test_batch").stat().st_mtime_ns
     locate(source, tmp_path)
     assert (folder / "test_batch").stat().st_mtime_ns == before
@@ -150,7 +201,9 @@ def packed(tmp_path, members):
             else:
                 member.type, member.linkname = tarfile.SYMTYPE, content
                 archive.addfile(member)
-    return replace(SOURCE, archive=Archive(name=path.name, md5=md5(path.read_bytes()), folder="inner"))
+    return replace(
+        SOURCE, archive=Archive(name=path.name, published=published(path.read_bytes()), folder="inner")
+    )
 
 
 def test_only_known_members_are_unpacked(tmp_path):
@@ -183,7 +236,9 @@ def test_a_member_with_another_content_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"\x1f\x8b\x08\x00cut off"])
 def test_a_broken_archive_is_named(content, tmp_path):
     write(tmp_path / "small", {"small.tar.gz": content})
-    source = replace(SOURCE, archive=Archive(name="small.tar.gz", md5=md5(content), folder="inner"))
+    source = replace(
+        SOURCE, archive=Archive(name="small.tar.gz", published=published(content), folder="inner")
+    )
     with pytest.raises(DataError, match=r"small\.tar\.gz: is not a whole \.tar\.gz"):
         locate(source, tmp_path)
 
@@ -228,7 +283,43 @@ def test_a_failing_mirror_gives_way_to_the_next(tmp_path, server):
     mirrors = (*NOWHERE, f"{server}gone/", f"{server}altered/", f"{server}whole/")
     paths = locate(replace(SOURCE, mirrors=mirrors), tmp_path / "asked")
     assert {name: path.read_bytes() for name, path in paths.items()} == FILES
-    assert sorted(os.listdir(tmp_path / "asked/small")) == ["one.bin", "two.bin"]
+    assert sorted(os.listdir(tmp_path / "asked/small")) == [".download-lock", "one.bin", "two.bin"]
+
+
+def test_a_server_that_sends_too_much_is_left(tmp_path, server):
+    """And before it has filled the disk: it would send for ever."""
+    write(tmp_path / "served/whole", FILES)
+    source = replace(SOURCE, mirrors=(f"{server}endless/", f"{server}whole/"))
+    assert locate(source, tmp_path / "asked")["one.bin"].read_bytes() == FILES["one.bin"]
+    with pytest.raises(DataError, match=r"endless/one\.bin: sends more than 5,000 bytes"):
+        locate(replace(SOURCE, mirrors=source.mirrors[:1]), tmp_path / "again")
+    assert os.listdir(tmp_path / "again/small") == [".download-lock"]
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(tmp_path, server):
+    write(tmp_path / "served", {**FILES, "hang.bin": b"x"})
+    hanging = replace(SOURCE, mirrors=(f"{server}hang/",))
+    folder = tmp_path / "asked/small"
+    killed = multiprocessing.get_context("spawn").Process(target=locate, args=(hanging, tmp_path / "asked"))
+    killed.start()
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(".download-*/one.bin")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed.kill()
+    killed.join()
+    assert list(folder.glob(".download-*/one.bin"))
+    mine = write(folder, {".download-notes.txt": b"mine", "tmpnotes": b"mine"})
+    locate(replace(SOURCE, mirrors=(server,)), tmp_path / "asked")
+    assert sorted(os.listdir(folder)) == sorted([".download-lock", *FILES, *mine])
+
+
+def test_two_downloads_at_once_are_one(tmp_path, server):
+    write(tmp_path / "served", FILES)
+    source = replace(SOURCE, mirrors=(server,))
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: locate(source, tmp_path / "asked"), range(4)))
+    assert all(paths == found[0] for paths in found)
+    assert sorted(os.listdir(tmp_path / "asked/small")) == [".download-lock", *FILES]
 
 
 def test_an_archive_is_downloaded_and_unpacked(tmp_path, server):
@@ -261,5 +352,7 @@ def test_without_a_network_an_archive_is_asked_for(tmp_path, cache):
 
 def test_a_directory_that_can_not_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file/small: can't be made: Not a directory\n.*--data-dir"):
+    with pytest.raises(
+        DataError, match=r"file/small: can't be made or written to: Not a directory\n.*--data-dir"
+    ):
         locate(SOURCE, tmp_path / "file")

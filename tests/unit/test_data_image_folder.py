@@ -210,3 +210,66 @@ def test_a_damaged_entry_is_made_anew(folder, cache, damage):
     for path in cache.glob("*.npz"):
         path.write_bytes(damage(path.read_bytes()))
     np.testing.assert_array_equal(data.load(section(root)).train_images, first.train_images)
+
+
+def test_an_entry_with_other_content_is_not_believed(folder, cache, caplog):
+    """One that is whole as a file: its own checksums agree."""
+    root, _ = folder
+    about, first = data.info(section(root)), data.load(section(root))
+    path = next(cache.glob("*.npz"))
+    with np.load(path) as kept:
+        held = dict(kept)
+    for change in ({"train_images": held["train_images"] ^ 1}, {"test_labels": held["test_labels"][::-1]}):
+        np.savez(path, **held | change)
+        caplog.clear()
+        again = data.load(section(root))
+        np.testing.assert_array_equal(again.train_images, first.train_images)
+        np.testing.assert_array_equal(again.test_labels, first.test_labels)
+        assert f"{path}: is damaged, it is made anew: ValueError: its hash differs" in caplog.text
+    caplog.clear()
+    data.load(section(root))
+    assert "damaged" not in caplog.text
+    path = next(cache.glob("*.json"))
+    path.write_text(path.read_text().replace('"train": 6', '"train": 7'))
+    assert data.info(section(root)) == about
+    assert f"{path}: is damaged" in caplog.text
+
+
+def test_an_entry_of_another_folder_is_not_believed(folder, cache):
+    root, _ = folder
+    first = data.load(section(root))
+    mine = next(cache.glob("*.npz"))
+    data.load(section(root, 4))
+    other = next(path for path in cache.glob("*.npz") if path != mine)
+    mine.write_bytes(other.read_bytes())
+    np.testing.assert_array_equal(data.load(section(root)).train_images, first.train_images)
+
+
+def test_a_cache_that_can_not_be_written_is_logged(folder, cache, caplog):
+    root, _ = folder
+    cache.parent.mkdir(parents=True)
+    cache.touch()
+    caplog.set_level("DEBUG", "xtrain")
+    assert len(data.load(section(root)).train_images) == 6
+    assert "can't be kept: [Errno 17]" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_only_regular_files_are_read(folder, split):
+    root, written = folder
+    (root / "elsewhere.png").write_bytes((root / "train/cat/0.png").read_bytes())
+    (root / split / "cat/7.png").symlink_to(root / "elsewhere.png")
+    images = len([name for name in written if name.startswith(split)])
+    assert len(getattr(data.load(section(root)), f"{split}_images")) == images + 1
+    fifo = root / split / "cat/8.png"
+    os.mkfifo(fifo)
+    with pytest.raises(DataError, match=rf"{fifo}: is not a regular file\n"):
+        data.load(section(root))
+    fifo.unlink()
+    fifo.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=rf"{fifo}: is not a regular file\n"):
+        data.info(section(root))
+    fifo.unlink()
+    fifo.symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=rf"{fifo}: can't be read: No such file"):
+        data.info(section(root))

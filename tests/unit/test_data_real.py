@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from xtrain import data
-from xtrain.data.cifar_python import unpickle
+from xtrain.data.cifar_python import FORMAT
+from xtrain.system.pickles import unpickle
 
 FIRST = {
     "mnist": ([5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
@@ -79,5 +80,5 @@ def test_loading_is_quick(loaded):
 
 
 def test_class_names_are_those_of_the_file(real_data):
-    meta = unpickle(real_data / "cifar10/cifar-10-batches-py/batches.meta")
+    meta = unpickle(real_data / "cifar10/cifar-10-batches-py/batches.meta", FORMAT)
     assert data.info("cifar10").class_names == tuple(name.decode() for name in meta[b"label_names"])

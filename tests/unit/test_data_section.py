@@ -5,16 +5,16 @@ import tomllib
 import numpy as np
 import platformdirs
 import pytest
-from fake_runs import arrays
+from fake_runs import arrays, bound
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_values import SMALL, small
+from recipe_values import SMALL, small, small_job
 
 from xtrain import plan
 from xtrain.errors import RecipeError
 from xtrain.recipe import Normalize, parse
 from xtrain.spec import CenterCrop, RandomCrop, Resize
-from xtrain.training import session
+from xtrain.training.assembly import splits
 
 SVHN = {"name": "svhn", "batch_size": 64}
 
@@ -29,13 +29,23 @@ def own(tmp_path, monkeypatch):
     return tmp_path / "own.npz"
 
 
+def over(**section):
+    """SMALL over SVHN, with these keys of `[data]`."""
+    return parse({**SMALL, "data": {**SVHN, **section}}, "F").bind(where="F")
+
+
+def again(job):
+    """What the job's recipe, written as TOML, is read back as."""
+    return parse(tomllib.loads(job.recipe.to_toml()), "F").bind(where="F")
+
+
 def test_normalisation_by_name_becomes_figures():
-    published = parse({**SMALL, "data": SVHN}, "F").data.normalize
+    published = over().normalize
     assert published == Normalize(mean=(0.4377, 0.4438, 0.4728), std=(0.1980, 0.2010, 0.1970))
-    assert parse({**SMALL, "data": {**SVHN, "normalize": "dataset"}}, "F").data.normalize == published
-    imagenet = parse({**SMALL, "data": {**SVHN, "normalize": "imagenet"}}, "F")
-    assert imagenet.data.normalize == Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    assert parse(tomllib.loads(imagenet.to_toml()), "F") == imagenet
+    assert over(normalize="dataset").normalize == published
+    imagenet = over(normalize="imagenet")
+    assert imagenet.normalize == Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert again(imagenet) == imagenet
 
 
 def test_training_on_drawn_crops_and_evaluation_on_the_middle():
@@ -43,44 +53,44 @@ def test_training_on_drawn_crops_and_evaluation_on_the_middle():
         "augment": [{"op": "random_crop", "size": 28}],
         "eval_transform": [{"op": "center_crop", "size": 28}],
     }
-    recipe = parse({**SMALL, "data": {**SVHN, **changes, "extra": True}}, "F")
-    assert recipe.model_spec.input_shape == (3, 28, 28)
-    assert recipe.data.augment == (RandomCrop(size=28),)
-    assert recipe.data.eval_transform == (CenterCrop(size=28),)
-    assert parse(tomllib.loads(recipe.to_toml()), "F") == recipe
-    assert tomllib.loads(recipe.to_toml())["data"]["extra"] is True
+    job = over(**changes, extra=True)
+    assert job.model.input_shape == (3, 28, 28)
+    assert job.recipe.data.augment == (RandomCrop(size=28),)
+    assert job.recipe.data.eval_transform == (CenterCrop(size=28),)
+    assert again(job) == job
+    assert tomllib.loads(job.recipe.to_toml())["data"]["extra"] is True
 
 
 def test_steps_follow_one_another():
     steps = [{"op": "resize", "size": [20, 12]}, {"op": "random_crop", "size": 14, "padding": 1}]
-    recipe = small(data__augment=steps, data__eval_transform=[{"op": "resize", "size": [14, 14]}])
-    assert recipe.model_spec.input_shape == (1, 14, 14)
-    assert recipe.data.eval_transform == (Resize(size=(14, 14)),)
+    job = small_job(data__augment=steps, data__eval_transform=[{"op": "resize", "size": [14, 14]}])
+    assert job.model.input_shape == (1, 14, 14)
+    assert job.recipe.data.eval_transform == (Resize(size=(14, 14)),)
 
 
 def test_ones_own_data_says_its_own_figures(own, monkeypatch):
     monkeypatch.chdir(own.parent)
-    recipe = small(data__name="npz", data__path="own.npz")
-    assert recipe.data.path == str(own)
-    assert recipe.model_spec.input_shape == (3, 12, 10)
-    assert recipe.model_spec.output_shape == (2,)
-    assert len(recipe.data.normalize.mean) == 3
+    job = small_job(data__name="npz", data__path="own.npz")
+    assert job.recipe.data.path == str(own)
+    assert job.model.input_shape == (3, 12, 10)
+    assert job.model.output_shape == (2,)
+    assert len(job.recipe.data.normalize.mean) == 3
     monkeypatch.chdir("/")
-    assert parse(tomllib.loads(recipe.to_toml()), "F") == recipe
+    assert again(job) == job
 
 
 def test_a_channel_of_one_value_needs_figures(own):
     flat = np.full((10, 8, 8), 7, np.uint8)
     np.savez(own, x_train=flat, y_train=np.arange(10) % 2, x_test=flat, y_test=np.arange(10) % 2)
     with pytest.raises(RecipeError, match=r"small.toml: data.normalize is missing: npz has a channel of one"):
-        small(data__name="npz", data__path=str(own))
+        small_job(data__name="npz", data__path=str(own))
     given = {"mean": [0.0], "std": [1.0]}
-    assert small(data__name="npz", data__path=str(own), data__normalize=given).normalize.std == (1.0,)
+    assert small_job(data__name="npz", data__path=str(own), data__normalize=given).normalize.std == (1.0,)
 
 
 def test_defaults_that_only_some_data_sets_have_are_explicit_there(tmp_path):
-    assert parse({**SMALL, "data": SVHN}, "F").to_dict()["data"]["extra"] is False
-    assert set(small().to_dict()["data"]) == {
+    assert over().recipe.to_dict()["data"]["extra"] is False
+    assert set(small_job().recipe.to_dict()["data"]) == {
         *("name", "batch_size", "eval_batch_size", "augment", "eval_transform", "normalize", "drop_last")
     }
 
@@ -133,7 +143,7 @@ REFUSED = {
 @pytest.mark.parametrize(("changes", "parts"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_can_not_be_run_is_refused(changes, parts):
     with pytest.raises(RecipeError) as caught:
-        small(**{key.replace(".", "__"): value for key, value in changes.items()})
+        small_job(**{key.replace(".", "__"): value for key, value in changes.items()})
     for part in parts:
         assert part in str(caught.value)
 
@@ -142,7 +152,9 @@ def test_what_can_not_be_run_is_refused(changes, parts):
 def test_splits_share_no_image_and_lose_none(fraction, balanced, seed):
     found = arrays(train=50)
     recipe = small(data__validation={"fraction": fraction, "balanced": balanced}, seed=seed)
-    train, validation, test = session.splits(recipe, found)
+    job = bound(recipe, train=50)
+    train, validation, test = splits(job, found)
+    assert len(train.labels) == job.samples
     held_out = plan.held_out(seed, found.train_labels, fraction, balanced=balanced)
     np.testing.assert_array_equal(train.images, found.train_images[~held_out])
     np.testing.assert_array_equal(train.labels, found.train_labels[~held_out])
@@ -150,15 +162,15 @@ def test_splits_share_no_image_and_lose_none(fraction, balanced, seed):
     np.testing.assert_array_equal(validation.labels, found.train_labels[held_out])
     np.testing.assert_array_equal(test.images, found.test_images)
     for split in (train, validation, test):
-        assert split.mean.ravel().tolist() == np.float32(recipe.normalize.mean).tolist()
-        assert split.std.ravel().tolist() == np.float32(recipe.normalize.std).tolist()
+        assert split.mean.ravel().tolist() == np.float32(job.normalize.mean).tolist()
+        assert split.std.ravel().tolist() == np.float32(job.normalize.std).tolist()
 
 
 def test_only_training_is_augmented():
     steps = [{"op": "random_crop", "size": 6}, {"op": "random_horizontal_flip"}]
     middle = [{"op": "center_crop", "size": 6}]
-    recipe = small(data__augment=steps, data__eval_transform=middle, data__validation={"fraction": 0.2})
-    train, validation, test = session.splits(recipe, arrays())
-    assert train.augment == recipe.data.augment
+    job = small_job(data__augment=steps, data__eval_transform=middle, data__validation={"fraction": 0.2})
+    train, validation, test = splits(job, arrays())
+    assert train.augment == job.recipe.data.augment
     assert validation.augment == test.augment == (CenterCrop(size=6),)
-    assert session.splits(small(), arrays())[1] is None
+    assert splits(small_job(), arrays())[1] is None

@@ -53,7 +53,7 @@ def test_it_loads_nothing_heavy(code):
 @pytest.mark.parametrize("name", ["numpy", "torch", "paddle", "mindspore"])
 def test_importing_a_backend_or_making_it_loads_no_framework(name):
     assert loaded(f"import xtrain_{name}") & HEAVY == set()
-    explain = "made.environment(None, 1); made.explain(r.model_spec, r.loss, r.optimizer)"
+    explain = "made.environment(None, 1); made.explain(r.bind().model, r.loss, r.optimizer)"
     code = f"import xtrain; from xtrain import plugins; made = plugins.load('{name}')"
     assert loaded(f"{code}; r = xtrain.load_recipe('digits_cnn'); {explain}") & HEAVY == set()
 

@@ -217,7 +217,7 @@ def recipe(**model):
 
 def test_a_recipe_selects_a_family_by_any_of_its_names():
     read = parse(recipe(name="vgg13_bn", head="cifar"), "F")
-    assert read.model_spec == build("vgg13_bn", CIFAR, 10, head="cifar")
+    assert read.bind(where="F").model == build("vgg13_bn", CIFAR, 10, head="cifar")
     assert parse(read.to_dict(), "again") == read
 
 

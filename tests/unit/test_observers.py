@@ -3,9 +3,11 @@
 import io
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from recipe_values import small
+from recipe_values import small, small_job
 from rich.console import Console
 
 from xtrain.recipe.schedules import Reductions
@@ -14,6 +16,7 @@ from xtrain.runs.progress import Progress, Sums
 from xtrain.runs.run import Run
 from xtrain.spec import Metrics
 from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
+from xtrain.training.observers import progress as module
 from xtrain.training.observers.curves import Curves
 from xtrain.training.observers.metrics import MetricsFile
 from xtrain.training.observers.progress import Bar, Lines, Rate, clock, progress
@@ -25,7 +28,7 @@ def shown(terminal):
     """What a run of two epochs of 23 steps prints."""
     text = io.StringIO()
     observer = progress(Console(file=text, force_terminal=terminal, width=100))
-    start = Start(small(), None, "fake", "cpu", 0, 23)
+    start = Start(small_job(), Path("run"), "fake", "cpu", 0)
     observer.start(start)
     for step in range(1, 24):
         observer.step(step, 64)
@@ -71,11 +74,49 @@ def test_time_left_is_short():
     ]
 
 
-def test_a_rate_counts_images():
+@pytest.fixture
+def now(monkeypatch):
+    """The time, which passes when a test says so."""
+    time = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: time.seconds)
+    return time
+
+
+def test_a_rate_counts_from_the_end_of_the_first_step(now):
     rate = Rate()
-    rate.add(100)
-    rate.add(50)
-    assert 0 < rate.value <= 150 / 1e-9
+    now.seconds += 60  # the first step is compiled
+    rate.add(64)
+    assert (str(rate), rate.left(10)) == ("-", "-")
+    for images, seconds in ((64, 0.5), (64, 0.5), (29, 1.0)):  # the last batch of an epoch is short
+        now.seconds += seconds
+        rate.add(images)
+    assert str(rate) == "78"  # 157 images in 2 s
+    assert rate.left(90) == "1:00"  # 3 steps in 2 s
+    now.seconds += 2  # an evaluation
+    assert str(rate) == "39"
+    assert rate.left(90) == "2:00"
+
+
+def test_a_clock_that_stands_still_gives_a_rate(now):
+    rate = Rate()
+    rate.add(1)
+    rate.add(1)
+    assert str(rate) == "1,000,000,000"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_rate_and_the_time_left_are_shown(now, terminal):
+    text = io.StringIO()
+    observer = progress(Console(file=text, force_terminal=terminal, width=100))
+    observer.start(Start(small(), None, "fake", "cpu", 10, 23))  # resumed at step 10 of 46
+    for step in (11, 12):
+        now.seconds += 2
+        observer.step(step, 64)
+    observer.train(TrainRecord(1, 12, 0.5, 0.1))
+    observer.stop()
+    assert "32 images/s" in text.getvalue()
+    if not terminal:
+        assert text.getvalue() == "epoch 1/2  step 12  loss 0.5000  32 images/s  1:08 left\n"
 
 
 def test_records_are_lines_of_json(tmp_path):
@@ -118,9 +159,11 @@ def test_sums_are_means_over_samples():
     sums = Sums()
     assert math.isnan(sums.loss)
     assert math.isnan(sums.accuracy)
-    sums.add(Metrics(6.0, 1, 4, 4))
-    sums.add(Metrics(2.0, 2, 1, 1))
+    sums.add(Metrics(6.0, 1), count=4, weight=4.0)
+    sums.add(Metrics(2.0, 2), count=1, weight=1.0)
     assert (sums.loss, sums.accuracy) == (1.6, 0.6)
+    sums.add(Metrics(2.0, 0), count=5, weight=0.0)  # by class weights these weigh nothing
+    assert (sums.loss, sums.accuracy) == (2.0, 0.3)
 
 
 def test_progress_keeps_every_bit_through_json():

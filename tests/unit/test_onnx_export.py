@@ -116,7 +116,7 @@ def test_a_layer_without_a_lowering_is_named(monkeypatch):
 
 
 def test_the_weights_are_those_that_evaluation_uses(run, tmp_path):
-    found = checkpoints.load(run.checkpoint(), AVERAGING.model_spec)
+    found = checkpoints.load(run.checkpoint(), AVERAGING.bind().model)
     averages = {name: found.optimizer[f"{name}/ema"].astype(np.float32) for name in found.model}
     convert(run.path, tmp_path / "x.safetensors")
     for source, given in ((run.path, None), (tmp_path / "x.safetensors", AVERAGING)):

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from parity_traces import EPSILON, LEVELS, STEPS, made, tensors
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.errors import UsageError
 from xtrain.parity.compare import TRAJECTORY, Row, compare, envelope, worst
 from xtrain.parity.trace import UNITS
 
-RECIPE = small()
+JOB = small_job()
 DRAWS = range(len(UNITS))
 
 
-def outside(a, b, recipe=RECIPE):
-    return [(row.level, row.item) for row in compare([a, b], recipe) if not row.holds]
+def outside(a, b, job=JOB):
+    return [(row.level, row.item) for row in compare([a, b], job) if not row.holds]
 
 
 def with_tensor(level, change, draws=DRAWS):
@@ -30,7 +30,7 @@ def with_tensor(level, change, draws=DRAWS):
 
 
 def test_equal_traces_hold_on_every_level():
-    rows = compare([made("one"), made("two"), made("three")], RECIPE)
+    rows = compare([made("one"), made("two"), made("three")], JOB)
     assert all(row.holds for row in rows)
     assert {row.level for row in rows} == set(LEVELS)
     assert len({row.pair for row in rows if row.level == "P3"}) == 3
@@ -123,7 +123,7 @@ def test_losses_of_zero_that_are_equal_hold():
 def test_accuracies_beyond_the_margin_do_not_hold():
     other = made("two", outcomes=[0.89, 0.91, 0.90])
     assert [level for level, _ in outside(made("one"), other)] == ["P6"]
-    assert all(row.holds for row in compare([made("one"), other], RECIPE, margin=0.03))
+    assert all(row.holds for row in compare([made("one"), other], JOB, margin=0.03))
 
 
 def test_of_traces_of_different_lengths_the_common_part_is_compared():
@@ -140,20 +140,20 @@ def test_of_traces_of_different_lengths_the_common_part_is_compared():
 
 
 def test_only_common_levels_are_compared():
-    rows = compare([made("one", ("P1", "P2")), made("two", ("P2", "P3"))], RECIPE)
+    rows = compare([made("one", ("P1", "P2")), made("two", ("P2", "P3"))], JOB)
     assert {row.level for row in rows} == {"P2"}
 
 
 def refused(*traces):
     with pytest.raises(UsageError) as raised:
-        compare(traces, RECIPE)
+        compare(traces, JOB)
     return str(raised.value)
 
 
 def test_what_does_not_compare_is_refused():
     assert "one trace compares with nothing" in refused(made("one"))
     assert "two traces are of one backend: one, two, one" in refused(made("one"), made("two"), made("one"))
-    other = refused(made("one"), made("two", recipe=small(seed=1)))
+    other = refused(made("one"), made("two", job=small_job(seed=1)))
     assert "one and two are of different recipes" in other
     assert "record both from the same recipe" in other
     levels = refused(made("one", ("P1",)), made("two", ("P2", "P3")))

@@ -9,7 +9,7 @@ from parity_traces import LEVELS, made
 
 from xtrain.errors import UsageError, XtrainError
 from xtrain.parity import trace as traces
-from xtrain.parity.trace import UNITS, load, save
+from xtrain.parity.trace import UNITS, digest, load, save
 
 
 def bits(state):
@@ -119,6 +119,49 @@ def test_junk_is_refused(folder, text):
     refused(folder)
 
 
+SAID = {
+    "backend": lambda about: about["facts"].update(backend="two"),
+    "device": lambda about: about["facts"].update(device="gpu:0"),
+    "threads": lambda about: about["facts"].update(threads=2),
+    "versions": lambda about: about["facts"]["versions"].update(one="3"),
+    "system": lambda about: about["facts"].update(system="another"),
+    "levels": lambda about: about["facts"]["levels"].pop(0),
+    "steps": lambda about: about["facts"].update(steps=4),
+    "a fact more": lambda about: about["facts"].update(cores=2),
+    "terms": lambda about: about["terms"].update(loss="another"),
+    "a file less": lambda about: about["files"].pop("P4.4.safetensors"),
+    "its hash": lambda about: about.update(sha256="0" * 64),
+}
+
+
+@pytest.mark.parametrize("change", SAID.values(), ids=SAID)
+def test_whatever_is_changed_in_what_it_says_is_refused(folder, change):
+    about = json.loads((folder / "trace.json").read_text())
+    change(about)
+    (folder / "trace.json").write_text(json.dumps(about))
+    assert "trace.json is not the file that was written (its hash differs)" in refused(folder)
+
+
+def test_the_layout_of_the_file_does_not_matter(folder):
+    about = json.loads((folder / "trace.json").read_text())
+    before = load(folder).sha256
+    (folder / "trace.json").write_text(json.dumps(dict(reversed(about.items()))))
+    assert load(folder).sha256 == before == about["sha256"]
+
+
+@pytest.mark.parametrize("changes", [{"levels": LEVELS[:-1]}, {"losses": [[1.0] * 5] * 5}, {"threads": 2}])
+def test_other_traces_have_other_hashes(folder, tmp_path, changes):
+    save(made("one", **changes), tmp_path / "other")
+    save(made("one"), tmp_path / "same")
+    assert load(tmp_path / "other").sha256 != load(folder).sha256 == load(tmp_path / "same").sha256
+
+
+def test_the_format_without_that_hash_is_refused(folder):
+    about = json.loads((folder / "trace.json").read_text()) | {"format": 1}
+    (folder / "trace.json").write_text(json.dumps({k: v for k, v in about.items() if k != "sha256"}))
+    assert "its format is 1, this xtrain reads 2" in refused(folder)
+
+
 def rewritten(folder, change):
     """What someone can write who also mends the hashes."""
     about = json.loads((folder / "trace.json").read_text())
@@ -126,12 +169,14 @@ def rewritten(folder, change):
     for name in about["files"] if isinstance(about["files"], dict) else ():
         if (folder / name).is_file():
             about["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    about["sha256"] = digest({name: about[name] for name in ("facts", "terms", "files")})
     (folder / "trace.json").write_text(json.dumps(about))
 
 
 HOSTILE = {
     "no backend": lambda about: about["facts"].pop("backend"),
     "a backend that is a number": lambda about: about["facts"].update(backend=3),
+    "a backend without a version": lambda about: about["facts"].update(backend="two"),
     "no recipe": lambda about: about["facts"].pop("recipe"),
     "another recipe": lambda about: about["facts"].update(recipe='name = "other"'),
     "no TOML": lambda about: about["facts"].update(

@@ -118,6 +118,26 @@ def test_evaluation_visits_all_samples_in_their_own_order(samples, batch_size):
     assert not draws.augment
 
 
+@given(sizes=st.lists(st.integers(1, 9), max_size=5))
+def test_first_rows_are_where_each_batch_begins(sizes):
+    rows = [(batch, row) for batch, size in enumerate(sizes) for row in range(size)]
+    assert plan.first_rows(sizes) == tuple(rows.index((batch, 0)) for batch in range(len(sizes)))
+
+
+@given(labels=st.lists(st.integers(0, 2), max_size=20))
+def test_a_weight_is_a_count_or_the_sum_of_the_weights_of_the_classes(labels):
+    given_labels, by_class = np.array(labels, dtype=np.int64), (0.5, 2.0, 0.0)
+    assert plan.weight(given_labels, None) == len(labels)
+    counts = [labels.count(label) for label in range(3)]
+    assert plan.weight(given_labels, by_class) == 0.5 * counts[0] + 2 * counts[1]
+    assert isinstance(plan.weight(given_labels, by_class), float)
+
+
+def test_a_weight_is_summed_in_float64():
+    labels = np.zeros(10_000, dtype=np.int64)
+    assert plan.weight(labels, (0.1,)) == pytest.approx(1000, rel=1e-12)  # float32 would be off by 1e-7
+
+
 def with_dropout(*names):
     layers = [Dropout(p=0.5, name=name) for name in names]
     return ModelSpec("m", (1, 2, 2), (Flatten(), *layers, Linear(out_features=2)))

@@ -183,6 +183,17 @@ def test_a_process_is_occupied_by_another_framework(alone, monkeypatch):
     assert not plugins.occupied(other, {"XTRAIN_SETTING": "1"})  # it can still be set
 
 
+def test_what_is_left_out_is_logged(folder, caplog):
+    install(folder, "explodes", "xtrain_explodes", "raise RuntimeError('boom')")
+    message = "its plugin does not load: RuntimeError: boom"
+    plugins.loadable()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"backend 'explodes' is left out: backend 'explodes': {message}" in caplog.text
+    caplog.clear()
+    assert ".pth" in plugins.formats()
+    assert f"files of backend 'explodes' are left out: backend 'explodes': {message}" in caplog.text
+
+
 FILES = """
 from xtrain.plugins import hookimpl
 

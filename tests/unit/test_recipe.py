@@ -5,12 +5,11 @@ import tomllib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipe_values import SMALL, recipe_values, small
+from recipe_values import SMALL, recipe_values, small, small_job
 
 from xtrain import data
 from xtrain.errors import RecipeError
 from xtrain.recipe import Normalize, load_recipe, parse, shipped
-from xtrain.recipe.schedules import Clock
 from xtrain.spec import SGD, Adam, RandomHorizontalFlip
 
 SHIPPED = ("cifar10_lenet", "cifar10_simplecnn", "digits_cnn", "digits_mlp", "mnist_mlp", "mnist_mlp_deep")
@@ -22,8 +21,10 @@ def test_every_default_is_made_explicit():
     assert (recipe.loop.log_every, recipe.loop.checkpoint_every) == (100, "1 epoch")
     assert recipe.optimizer == SGD(lr=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0)
     about = data.info("digits")
-    assert recipe.data.normalize == Normalize(mean=about.mean, std=about.std)
-    assert tomllib.loads(recipe.to_toml())["data"] == {
+    assert recipe.data.normalize is None  # what the data decides is not decided yet
+    job = small_job()
+    assert job.normalize == job.recipe.data.normalize == Normalize(mean=about.mean, std=about.std)
+    assert tomllib.loads(job.recipe.to_toml())["data"] == {
         "name": "digits",
         "batch_size": 64,
         "eval_batch_size": 256,
@@ -39,11 +40,12 @@ def test_every_default_is_made_explicit():
 def test_the_resolved_recipe_reads_back_to_an_equal_one(values, tmp_path_factory):
     recipe = parse(values, "given")
     path = tmp_path_factory.getbasetemp() / "resolved.toml"
-    path.write_text(recipe.to_toml(), encoding="utf-8")
-    again = load_recipe(path)
-    assert again == recipe
-    assert again.model_spec == recipe.model_spec
-    assert again.to_toml() == recipe.to_toml()
+    for written in (recipe, recipe.bind(where="given").recipe):
+        path.write_text(written.to_toml(), encoding="utf-8")
+        again = load_recipe(path)
+        assert again == written
+        assert again.bind(where=path) == recipe.bind(where="given")
+        assert again.to_toml() == written.to_toml()
 
 
 @given(values=recipe_values())
@@ -64,7 +66,7 @@ def test_every_shipped_recipe_loads_by_name_and_path(name):
 
 def test_the_shipped_recipes_are_these():
     assert set(shipped()) >= set(SHIPPED)
-    parameters = {name: load_recipe(name).model_spec.parameters for name in SHIPPED[:2] + SHIPPED[4:]}
+    parameters = {name: load_recipe(name).bind().model.parameters for name in SHIPPED[:2] + SHIPPED[4:]}
     assert list(parameters.values()) == [62_006, 315_722, 669_706, 1_518_986]
     assert all("backend" not in path.read_text() for path in shipped().values())
 
@@ -77,14 +79,15 @@ def test_a_file_of_that_name_comes_before_the_shipped_recipe(tmp_path, monkeypat
 
 def test_layers_spelled_out_need_no_name():
     layers = [{"op": "flatten"}, {"op": "linear", "out_features": 10, "name": "logits"}]
-    recipe = parse({**SMALL, "model": {"layers": layers}}, "F")
-    assert recipe.model.name == "custom"
-    assert list(recipe.model_spec.tensors) == ["logits.weight", "logits.bias"]
+    job = parse({**SMALL, "model": {"layers": layers}}, "F").bind(where="F")
+    assert job.recipe.model.name == "custom"
+    assert list(job.model.tensors) == ["logits.weight", "logits.bias"]
 
 
 def test_the_learning_rate_follows_the_schedule():
-    recipe = small(schedule={"name": "multistep", "milestones": [1, 3], "gamma": 0.5})
-    assert [recipe.lr(Clock(epoch, epoch, 1, 4)) for epoch in (1, 2, 3, 4)] == [0.1, 0.05, 0.05, 0.025]
+    job = small_job(schedule={"name": "multistep", "milestones": [1, 3], "gamma": 0.5}, loop__epochs=4)
+    lrs = [job.lr(job.clock(1 + epoch * job.steps_per_epoch)) for epoch in range(4)]
+    assert lrs == [0.1, 0.05, 0.05, 0.025]
 
 
 OVERRIDES = {

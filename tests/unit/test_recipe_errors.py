@@ -109,6 +109,10 @@ CASES = {
         {"loss": {"name": "cross_entropy", "class_weights": [1.0, 2.0]}},
         ["loss.class_weights has 2 values, the data has 10 classes"],
     ),
+    "class weights of nothing": (
+        {"loss": {"name": "cross_entropy", "class_weights": [0.0] * 10}},
+        ["loss.class_weights: one has to be above 0"],
+    ),
     "nll over logits": ({"loss": {"name": "nll"}}, ["loss.name = 'nll'", "log_softmax", "cross_entropy"]),
     "a cycled momentum that is not there": (
         {"schedule": {"name": "one_cycle"}},
@@ -150,7 +154,10 @@ CASES = {
     "an infinite lr": ({"optimizer.lr": float("inf")}, ["optimizer.lr = inf", "finite"]),
     "no number": ({"optimizer.lr": float("nan")}, ["optimizer.lr = nan", "finite"]),
     "dropping all": ({"model.dropout": 1.0}, ["model.dropout = 1.0", "less than 1"]),
-    "a std of 0": ({"data.normalize": {"mean": [0.5], "std": [0]}}, ["data.normalize.std[0] = 0", "than 0"]),
+    "a std of 0": (
+        {"data.normalize": {"mean": [0.5], "std": [0]}},
+        ["data.normalize.std[0] = 0", "equal to 0.000000000001"],
+    ),
     "nesterov alone": ({"optimizer.nesterov": True}, ["optimizer = {", "nesterov needs a momentum above 0"]),
     "a path for a name": ({"name": "../x"}, ["name = '../x'", r"pattern '^[\w.-]+$'"]),
     "no unit": ({"loop.checkpoint_every": "5"}, ["loop.checkpoint_every = '5'", 'steps, or "N epochs"']),
@@ -196,7 +203,7 @@ SET_THROUGH = {**SMALL, "seed": 0}
 @pytest.mark.parametrize(("overrides", "said"), CASES.values(), ids=CASES.keys())
 def test_the_error_says_what_and_where(overrides, said):
     with pytest.raises(RecipeError) as caught:
-        parse(SET_THROUGH, "some/file.toml", overrides)
+        parse(SET_THROUGH, "some/file.toml", overrides).bind(where="some/file.toml")
     text = str(caught.value)
     assert text.startswith("some/file.toml: ")
     assert [part for part in said if part not in text] == [], text
@@ -302,7 +309,7 @@ def test_junk_anywhere_is_a_recipe_or_an_error(values, choice):
         place = place[key]
     place[last] = choice.draw(junk)
     with contextlib.suppress(RecipeError):
-        parse(values, "F")
+        parse(values, "F").bind(where="F")
 
 
 @given(

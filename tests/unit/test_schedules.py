@@ -1,12 +1,14 @@
 """Learning rates and checkpoints by epoch and step; values by hand, as PyTorch documents its schedulers."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.recipe import Loop
-from xtrain.recipe.schedules import Clock, Constant, MultiStep, OneCycle, Step, Warmup
+from xtrain.recipe.schedules import Clock, Constant, Exponential, MultiStep, OneCycle, Step, Warmup
 
 
 def at(epoch, step=None, steps_per_epoch=10, epochs=100, **state):
@@ -23,8 +25,8 @@ def test_constant_leaves_the_lr_alone():
 def test_multistep_is_that_of_the_documentation():
     # torch.optim.lr_scheduler.MultiStepLR(milestones=[30, 80], gamma=0.1) with lr 0.05:
     # 0.05 if epoch < 30, 0.005 if 30 <= epoch < 80, 0.0005 if epoch >= 80, epochs counted from 0.
-    recipe = small(optimizer__lr=0.05, schedule={"name": "multistep", "milestones": [30, 80], "gamma": 0.1})
-    lrs = [recipe.lr(at(epoch + 1)) for epoch in range(100)]
+    job = small_job(optimizer__lr=0.05, schedule={"name": "multistep", "milestones": [30, 80], "gamma": 0.1})
+    lrs = [job.lr(at(epoch + 1)) for epoch in range(100)]
     expected = [0.05] * 30 + [0.005] * 50 + [0.0005] * 20
     assert lrs == pytest.approx(expected, rel=1e-12)
 
@@ -89,3 +91,16 @@ def due(every, per_epoch=5, epochs=4):
 )
 def test_checkpoints_are_due(every, steps):
     assert due(every) == steps
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Exponential(gamma=1e300),
+        Step(step_size=1, gamma=1e300),
+        MultiStep(milestones=(1, 2), gamma=1e300),
+    ],
+)
+def test_a_power_beyond_all_numbers_is_infinite(schedule):
+    assert schedule.lr(0.1, Clock(1, 1, 1, 9)) == 0.1
+    assert schedule.lr(0.1, Clock(9, 9, 1, 9)) == math.inf

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import xtrain_fake
-from fake_runs import Recorder, arrays, recipe
+from fake_runs import Recorder, bound, few, recipe
 from plugin_folder import install_fake
 from safetensors.numpy import save_file
 from test_checkpoint import same
@@ -18,17 +18,18 @@ from xtrain import data
 from xtrain.errors import BackendError, CheckpointError, DataError, NonFiniteError, UsageError, XtrainError
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import Run
-from xtrain.training import session
+from xtrain.training import assembly, session
+from xtrain.training.assembly import Options
 from xtrain.training.observers import curves
-from xtrain.training.session import Options
 
 CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3)
+JOB = bound(CHOSEN)
 
 
 @pytest.fixture(autouse=True)
 def _fake(tmp_path_factory, monkeypatch):
     monkeypatch.syspath_prepend(install_fake(tmp_path_factory.mktemp("plugin")))
-    monkeypatch.setattr(data, "load", lambda name, data_dir: arrays())
+    few(monkeypatch)
     monkeypatch.setattr(curves, "draw", lambda runs, path: None)  # tests/cli has it drawn
 
 
@@ -46,15 +47,15 @@ class At(Recorder):
 
 
 def train(path, chosen=CHOSEN, *observers):
-    return session.train(chosen, Options("fake", observers=observers), path)
+    return session.train(bound(chosen), Options("fake", observers=observers), path)
 
 
 def resume(run, name="last", chosen=CHOSEN):
-    return session.resume(run, name, Options("fake"), chosen)
+    return session.resume(run, name, Options("fake"), bound(chosen))
 
 
 def weights(run, name="last"):
-    return checkpoints.load(run.checkpoint(name), CHOSEN.model_spec).model
+    return checkpoints.load(run.checkpoint(name), JOB.model).model
 
 
 def figures(run):
@@ -72,7 +73,8 @@ def test_a_run_directory_holds_what_happened(tmp_path):
     outcome = train(tmp_path / "run", CHOSEN, recorder)
     assert (outcome.finished, outcome.step) == (True, 18)
     run = Run(tmp_path / "run")
-    assert run.recipe == CHOSEN
+    assert run.recipe == JOB.recipe
+    assert run.job == JOB
     assert [(r["step"], r["loss"], r["lr"]) for r in run.train] == [
         (r.step, r.loss, r.lr) for r in recorder.trained
     ]
@@ -162,14 +164,14 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path, alone):
 @pytest.mark.parametrize("name", ["step-4", "step-6", "step-12", "best"])
 def test_a_resume_goes_back_to_the_checkpoint_it_is_given(name, alone):
     expected, last = figures(alone), weights(alone)
-    step = checkpoints.load(alone.checkpoint(name), CHOSEN.model_spec).progress.step
+    step = checkpoints.load(alone.checkpoint(name), JOB.model).progress.step
     records = []
 
     class Look(Recorder):
         def start(self, start):
             records.append((figures(alone), alone.checkpoint().name, start.step))
 
-    session.resume(alone, name, Options("fake", observers=[Look()]), CHOSEN)
+    session.resume(alone, name, Options("fake", observers=[Look()]), JOB)
     assert records == [([record for record in expected if record["step"] <= step], f"step-{step}", step)]
     assert figures(alone) == expected
     assert same(weights(alone), last)
@@ -204,7 +206,7 @@ def test_before_the_first_epoch_ends_nothing_is_the_best(alone):
         def start(self, start):
             marked.append((alone.checkpoints / "best").is_symlink())
 
-    session.resume(alone, "step-4", Options("fake", observers=[Look()]), CHOSEN)
+    session.resume(alone, "step-4", Options("fake", observers=[Look()]), JOB)
     assert marked == [False]
     assert (alone.checkpoints / "best").is_symlink()
 
@@ -212,7 +214,7 @@ def test_before_the_first_epoch_ends_nothing_is_the_best(alone):
 def test_more_epochs_are_kept_in_the_recipe(alone):
     more = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__epochs=4)
     assert resume(alone, chosen=more).step == 24
-    assert alone.recipe == more
+    assert alone.recipe == bound(more).recipe
     assert [record["epoch"] for record in alone.epochs] == [1, 2, 3, 4]
 
 
@@ -264,6 +266,14 @@ def test_a_full_disk_is_told_as_such(moment, tmp_path, monkeypatch, alone):
     assert same(weights(run), weights(alone))
 
 
+def test_data_that_has_changed_since_is_refused(alone):
+    longer = bound(CHOSEN, train=24)
+    with pytest.raises(
+        DataError, match=r"digits: has 23 training and 9 test images, not 24 and 9\n.*bring it"
+    ):
+        session.resume(alone, "last", Options("fake"), longer)
+
+
 @pytest.mark.parametrize("error", [DataError("gone"), BackendError("no such device")])
 def test_what_fails_before_the_start_leaves_no_directory(error, tmp_path, monkeypatch):
     def fail(*arguments):
@@ -277,13 +287,13 @@ def test_what_fails_before_the_start_leaves_no_directory(error, tmp_path, monkey
 
 def test_the_environment_is_set_unless_the_user_has_set_it(tmp_path, monkeypatch):
     monkeypatch.setenv("XTRAIN_FAKE_THREADS", "7")
-    backend = session.open_backend(Options("fake", threads=2), CHOSEN.model_spec)
+    backend = assembly.open_backend(Options("fake", threads=2), JOB.model)
     assert (os.environ["XTRAIN_FAKE_THREADS"], backend.threads) == ("2", 2)
     monkeypatch.setattr(xtrain_fake.FakeBackend, "environment", lambda *_: {"XTRAIN_FAKE_THREADS": "3"})
-    session.open_backend(Options("fake"), CHOSEN.model_spec)
+    assembly.open_backend(Options("fake"), JOB.model)
     assert os.environ["XTRAIN_FAKE_THREADS"] == "2"
     monkeypatch.delenv("XTRAIN_FAKE_THREADS")
-    session.open_backend(Options("fake"), CHOSEN.model_spec)
+    assembly.open_backend(Options("fake"), JOB.model)
     assert os.environ["XTRAIN_FAKE_THREADS"] == "3"
 
 
@@ -292,7 +302,7 @@ def test_a_precision_that_the_backend_has_not_got_is_refused_before_data_is_load
         raise AssertionError("data was loaded")
 
     monkeypatch.setattr(data, "load", load)
-    narrow = recipe(loop__precision="bf16")
+    narrow = bound(recipe(loop__precision="bf16"))
     with pytest.raises(
         BackendError, match="fake has no precision 'bf16' here: the backend does not offer it"
     ):
@@ -325,11 +335,11 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, alone, monkeypatch):
     weights_file = alone.checkpoint("best") / "weights.safetensors"
     for number, source in enumerate([alone.path, alone.checkpoint("best"), weights_file]):
         chosen = recipe(init_from=str(source), seed=9)
-        assert same(session.initial_state(chosen), weights(alone, "best"))
+        assert same(assembly.initial_state(bound(chosen)), weights(alone, "best"))
         out = train(tmp_path / f"second-{number}", chosen).run
         assert out.recipe.init_from == str(source)
     step = alone.checkpoints / "step-4"
-    assert same(session.initial_state(recipe(init_from=str(step))), weights(alone, "step-4"))
+    assert same(assembly.initial_state(bound(recipe(init_from=str(step)))), weights(alone, "step-4"))
     monkeypatch.chdir(tmp_path)
     relative = recipe(init_from="alone")
     monkeypatch.chdir("/")
@@ -349,7 +359,7 @@ def test_weights_to_begin_with_that_do_not_fit_are_told_before_anything_is_made(
 
 
 def test_the_counts_of_a_pytorch_state_are_passed_over(tmp_path):
-    spec = CHOSEN.model_spec
+    spec = JOB.model
     state = {name: np.full(tensor.shape, 0.5, np.float16) for name, tensor in spec.tensors.items()}
     save_file({**state, "bn1.num_batches_tracked": np.array(7)}, tmp_path / "weights.safetensors")
     found = checkpoints.load_weights(tmp_path / "weights.safetensors", spec)

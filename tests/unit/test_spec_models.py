@@ -7,7 +7,7 @@ import pytest
 from xtrain import models
 from xtrain.errors import RecipeError, UsageError
 from xtrain.models import build
-from xtrain.spec import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ModelSpec, ReLU, Residual
+from xtrain.spec import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ModelSpec, ReLU, Residual, StepInput
 from xtrain.spec.tensors import ShapeError
 
 CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
@@ -214,6 +214,27 @@ def test_every_family_is_listed_under_each_of_its_names():
             continue
         assert build(name, CIFAR, 10).name == family(name=name).name == name
         assert family.__doc__
+
+
+def test_noise_is_the_first_row_of_the_batch_and_a_key_for_each_dropout():
+    inner = Residual(name="block", body=(Dropout(name="inner"),))
+    model = ModelSpec("m", (1, 2, 2), (inner, Flatten(), Dropout(name="outer"), Linear(out_features=2)))
+    step = StepInput(3, 0.1, dropout_keys=(71, 72), first_rows=(0, 8, 16))
+    assert [model.noise(step, batch) for batch in range(3)] == [(0, 71, 72), (8, 71, 72), (16, 71, 72)]
+    assert model.noise(step) == (0, 71, 72)
+    keys = {node.path: model.noise(step)[1 + node.dropout] for node in model.walk() if node.dropout >= 0}
+    assert keys == {"block.inner": 71, "outer": 72}
+    without = ModelSpec("m", (1, 2, 2), (Flatten(), Linear(out_features=2)))
+    assert without.noise(StepInput(1, 0.1)) == (0,)
+
+
+@pytest.mark.parametrize(("dropouts", "keys"), [(1, ()), (2, (7,)), (1, (7, 8)), (0, (7,))])
+def test_a_step_without_a_key_for_each_dropout_is_refused(dropouts, keys):
+    layers = (Flatten(), *[Dropout()] * dropouts, Linear(out_features=2))
+    model = ModelSpec("net", (1, 2, 2), layers)
+    said = f"step 4 has {len(keys)} dropout keys, model net has {dropouts} dropout layers"
+    with pytest.raises(ValueError, match=said):
+        model.noise(StepInput(4, 0.1, dropout_keys=keys))
 
 
 def test_specs_can_not_be_changed():

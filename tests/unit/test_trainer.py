@@ -39,7 +39,7 @@ def test_dropout_keys_are_those_of_the_step():
     layers = [{"op": "flatten"}, {"op": "dropout"}, {"op": "linear", "out_features": 10}]
     chosen = recipe(model={"layers": layers}, seed=5)
     Training(chosen).run()
-    expected = [plan.dropout_keys(5, step, chosen.model_spec) for step in range(1, 19)]
+    expected = [plan.dropout_keys(5, step, chosen.bind().model) for step in range(1, 19)]
     assert [step.dropout_keys for step, _ in calls("train")] == expected
 
 
@@ -75,17 +75,32 @@ def test_records_are_means_over_samples(every, drop_last):
     several = trained(loop__log_every=every, data__drop_last=drop_last).recorder
     sizes = [len(indices) for _, indices in calls("train")]
     sums = [record.loss * size for record, size in zip(single.trained, sizes, strict=False)]
-    due = range(every, 3 * per_epoch + 1, every)
-    assert [record.step for record in several.trained] == list(due)
+    steps = range(1, 3 * per_epoch + 1)
+    due = [step for step in steps if step % every == 0 or step % per_epoch == 0]
+    assert [record.step for record in several.trained] == due
     assert [record.epoch for record in several.trained] == [(step - 1) // per_epoch + 1 for step in due]
-    for record in several.trained:
-        span = slice(record.step - every, record.step)
+    for before, record in zip([0, *due], several.trained, strict=False):
+        span = slice(before, record.step)
         assert record.loss == pytest.approx(sum(sums[span]) / sum(sizes[span]), rel=1e-12)
     for place, record in enumerate(several.epochs):
         span = slice(place * per_epoch, (place + 1) * per_epoch)
         assert sum(sizes[span]) == (20 if drop_last else 23)
         assert record.train_loss == pytest.approx(sum(sums[span]) / sum(sizes[span]), rel=1e-12)
         assert (record.epoch, record.step) == (place + 1, (place + 1) * per_epoch)
+
+
+def test_every_epoch_has_a_record_however_seldom_they_are():
+    training = trained(loop__log_every=1000)
+    assert [(record.epoch, record.step) for record in training.recorder.trained] == [(1, 6), (2, 12), (3, 18)]
+    losses = [record.train_loss for record in training.recorder.epochs]
+    assert [record.loss for record in training.recorder.trained] == losses
+
+
+@pytest.mark.parametrize(("accumulate", "sizes"), [(1, [4, 4, 4, 4, 4, 3]), (4, [16, 7])])
+def test_observers_are_told_how_many_samples_a_step_had(accumulate, sizes):
+    recorder = trained(loop__accumulate=accumulate).recorder
+    assert recorder.steps == list(range(1, 3 * len(sizes) + 1))
+    assert recorder.samples == sizes * 3
 
 
 def test_an_epoch_counts_what_is_right_over_all_samples():
@@ -103,7 +118,7 @@ def test_an_epoch_counts_what_is_right_over_all_samples():
 
 
 def images_of_test(training):
-    dataset = training.trainer._parts.test
+    dataset = training.trainer._parts.test.dataset
     return next(iter(dataset.batches(plan.eval_draws(TEST, TEST))))[1]
 
 

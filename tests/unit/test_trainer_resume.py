@@ -33,7 +33,7 @@ def alone(request):
 def test_from_every_step_it_goes_on_as_if_nothing_had_been(step, alone, tmp_path):
     log_every, whole = alone
     path = checkpoints.save(tmp_path, whole.saved[step - 1][0])
-    resumed = Training(chosen(log_every), checkpoints.load(path, chosen(log_every).model_spec))
+    resumed = Training(chosen(log_every), checkpoints.load(path, whole.job.model))
     assert resumed.run()
     assert resumed.recorder.steps == list(range(step + 1, 19))
     assert figures(resumed.recorder.trained) == figures(r for r in whole.recorder.trained if r.step > step)

@@ -26,7 +26,7 @@ def same(one, other):
 def test_accumulated_batches_make_one_step(accumulate):
     training = trained(loop__accumulate=accumulate)
     per_epoch = -(-6 // accumulate)
-    assert training.trainer.steps_per_epoch == per_epoch
+    assert training.job.steps_per_epoch == per_epoch
     steps = calls("train")
     assert [step.number for step, _ in steps] == list(range(1, 3 * per_epoch + 1))
     order = [index for epoch in (1, 2, 3) for index in plan.order(0, epoch, TRAIN).tolist()]
@@ -59,9 +59,17 @@ def test_a_validation_split_is_evaluated_and_is_what_is_watched():
     assert chosen.loop.monitor == "val_accuracy"
     training = Training(chosen)
     training.run()
-    for record in training.recorder.epochs:  # the fake's validation split is its test split
-        assert (record.val_loss, record.val_accuracy) == (record.test_loss, record.test_accuracy)
+    parts, records = training.trainer._parts, training.recorder.epochs
+    for record, (kept, _) in zip(records, training.saved, strict=True):
+        training.model.load(kept.model)
+        for name, dataset in (("val", parts.validation), ("test", parts.test)):
+            sums, _ = evaluate(parts.loop, dataset, 256)
+            assert record.figures[f"{name}_loss"] == sums.loss
+            assert record.figures[f"{name}_accuracy"] == sums.accuracy
+        assert record.val_loss != record.test_loss
         assert record.val_seconds > 0
+    watched = [[getattr(record, name) for record in records] for name in ("val_accuracy", "test_accuracy")]
+    assert training.trainer.progress.best.best == max(watched[0]) != max(watched[1])
     assert "val_loss" not in trained().recorder.epochs[0].figures
 
 
@@ -134,7 +142,7 @@ def test_evaluation_uses_the_averaged_weights_and_training_does_not():
     assert not same(averages, kept.model)
     averaging.model.load(averages)
     parts = averaging.trainer._parts
-    sums, _ = evaluate(parts.loop, parts.test, 256)
+    sums, _ = evaluate(averaging.job, parts.loop, parts.test)
     assert sums.loss == averaging.recorder.epochs[-1].test_loss != plain.recorder.epochs[-1].test_loss
     without = plain.saved[-1][0]
     assert same(checkpoints.averaged(without.model, without.optimizer), without.model)

@@ -1,12 +1,21 @@
 """Images in a second as bars."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xtrain.bench.bench import Result, Spread
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def save(title: str, result: Result, path: Path) -> None:
-    """Write a PNG: a bar for each contestant, from the lowest to the highest trial a line across its end."""
+    """Write the figure as a PNG."""
+    figure_of(title, result).savefig(path, dpi=110)
+
+
+def figure_of(title: str, result: Result) -> "Figure":
+    """A bar for each contestant, from the lowest to the highest trial a line across its end."""
     # matplotlib takes a second to load; the object interface leaves its global state alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -32,4 +41,4 @@ def save(title: str, result: Result, path: Path) -> None:
     axes.margins(x=0.12)
     axes.set(xlabel="images in a second of training, data loading included", title=title)
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(path, dpi=110)
+    return figure

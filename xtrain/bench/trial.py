@@ -214,7 +214,7 @@ class _TimedLoop:
             return self._loop.read(handles)
 
 
-_NOWHERE = Store(lambda checkpoint, best: None, lambda: Checkpoint({}, {}, Progress()))
+_NOWHERE = Store(lambda checkpoint, best: None, lambda progress: Checkpoint({}, {}, progress))
 
 
 def _peak_memory() -> int | None:

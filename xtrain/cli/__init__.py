@@ -1,18 +1,53 @@
 """The command line: one file per command, loaded when it is called. Help pays for no command."""
 
+import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from xtrain.cli.group import cli
 from xtrain.errors import XtrainError
+
+_ANYWHERE = {"--debug": "debug", "-v": "verbose", "--verbose": "verbose"}
+"""Options that may stand anywhere before a `--`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed, 2 wrong use or recipe, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
+    end = given.index("--") if "--" in given else len(given)
+    asked = {_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE}
+    rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
+    with _shown_notes(), _shown_log() if "verbose" in asked else nullcontext():
+        sys.exit(_run(rest, "debug" in asked))
+
+
+@contextmanager
+def _shown_log() -> Iterator[None]:
+    """What xtrain's loggers say, on stderr."""
+    log, handler = logging.getLogger("xtrain"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@contextmanager
+def _shown_notes() -> Iterator[None]:
+    """What a user should know and is no error, on stderr."""
+    notes, handler = logging.getLogger("xtrain.note"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    notes.addHandler(handler)
+    try:
+        yield
+    finally:
+        notes.removeHandler(handler)
 
 
 def _run(arguments: list[str], debug: bool) -> int:
@@ -29,11 +64,12 @@ def _run(arguments: list[str], debug: bool) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stderr.close()
         return 1
-    except XtrainError as error:
+    except (XtrainError, MemoryError) as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        told = error if isinstance(error, XtrainError) else _too_little_memory(error)
+        print(f"error: {told}", file=sys.stderr)  # noqa: T201
+        return told.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: what xtrain does not foresee
         if debug:
             traceback.print_exc()
@@ -42,3 +78,8 @@ def _run(arguments: list[str], debug: bool) -> int:
         print("  not an error xtrain foresees; --debug shows where it comes from", file=sys.stderr)  # noqa: T201
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _too_little_memory(error: MemoryError) -> XtrainError:
+    remedy = "a smaller model or data.batch_size takes less"
+    return XtrainError(f"there is not enough memory: {error}", remedy=remedy)

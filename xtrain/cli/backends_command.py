@@ -30,6 +30,8 @@ def _row(name: str) -> tuple[str, ...]:
         found = isolated(plugins.probe, name)
     except XtrainError as error:
         return name, "broken", "", "", "", error.problem
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises where it is broken
+        return name, "broken", "", "", "", f"{type(error).__name__}: {error}"
     if found.problem:
         return name, "broken", "", "", "", found.problem
     remarks = "; ".join(f"{key}: {value}" for key, value in found.notes.items())

@@ -1,4 +1,4 @@
-"""`xtrain bisect`: where two backends part first, and the probable cause."""
+"""`xtrain bisect`: where two backends diverge first, and the probable cause."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def command(
     """Take steps of RECIPE apart and find the first tensor that two backends compute differently.
 
     Data, forward layer by layer, loss, backward, optimizer, buffers, and the step as a whole; every phase of
-    the second backend starts from what the first had. Exit code 0 where they do not part, 1 where they do.
+    the second backend starts from what the first had. Exit code 0 where they agree, else 1.
     """
     names = backends_of(backends, device)
     if len(names) != 2:
@@ -40,7 +40,7 @@ def command(
     first, second = (Options(name, device, threads, data_dir) for name in names)
     found = bisect.bisect(job, first, second, _numbers(steps))
     if found is None:
-        click.echo(f"{names[0]} and {names[1]} do not part in steps {steps}")
+        click.echo(f"{names[0]} and {names[1]} do not diverge in steps {steps}")
         return 0
     row = found.row
     layer = f", layer {found.layer}" if found.layer else ""

@@ -12,15 +12,20 @@ from xtrain.training.observers.curves import draw
 @click.command("curves")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default="curves.png", show_default=True)
-def command(runs: tuple[Path, ...], out: Path) -> int:
+@click.option("--force", is_flag=True, help="Replace the picture that is there.")
+def command(runs: tuple[Path, ...], out: Path, force: bool) -> int:
     """Lay the losses and accuracies of RUNS over one another, as a picture."""
+    if out.exists() and not force:
+        raise UsageError("exists", where=out, remedy="choose another --out, or replace it with --force")
     found = [Run(path) for path in runs]
     for run in found:
         if not run.history:
             raise UsageError("has no records yet", where=run.path)
     try:
         draw(found, out)
-    except (OSError, ValueError) as error:  # ValueError: of a format that is none
-        raise XtrainError(f"can't be written: {error}", where=out) from error
+    except OSError as error:
+        raise XtrainError(f"can't be written: {error.strerror}", where=out) from error
+    except ValueError as error:  # the suffix is no format of a picture
+        raise UsageError(f"can't be written: {error}", where=out) from error
     click.echo(out)
     return 0

@@ -18,7 +18,7 @@ COMMANDS = {
     "data": "Counts, class balance and samples of a data set, before and after augmentation.",
     "models": "Model families and their options.",
     "parity": "Whether the numbers are the same under several backends, level by level.",
-    "bisect": "Where two backends part first: step, phase, layer, tensor, probable cause.",
+    "bisect": "Where two backends diverge first: step, phase, layer, tensor, probable cause.",
     "bench": "How fast a recipe trains under each backend, beside loops written by hand.",
     "curves": "Draw the losses and accuracies of several runs over one another.",
     "conformance": "Run the suite that every backend must pass.",
@@ -57,5 +57,6 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="xtrain")
 @click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
-def cli(debug: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Show what xtrain logs; may stand anywhere.")
+def cli(debug: bool, verbose: bool) -> None:
     """One TOML recipe, every deep-learning framework, the same numbers."""

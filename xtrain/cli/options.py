@@ -31,10 +31,13 @@ def recipe_options(command: F) -> F:
     return command
 
 
-def device_options(command: F) -> F:
-    """--backend, --device, --threads, --data-dir."""
-    backend = click.option("--backend", help="Default: $XTRAIN_BACKEND, else the first installed framework.")
-    return backend(place_options(command))
+def device_options(default: str) -> Callable[[F], F]:
+    """--backend, whose default the help tells in these words; --device, --threads, --data-dir."""
+
+    def decorate(command: F) -> F:
+        return click.option("--backend", help=f"Default: {default}.")(place_options(command))
+
+    return decorate
 
 
 def place_options(command: F) -> F:
@@ -43,8 +46,8 @@ def place_options(command: F) -> F:
         click.option(
             "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie."
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads; default: the backend's choice."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu[:i] or ascend[:i]."),
+        click.option("--threads", type=click.IntRange(min=1), help="Default: the backend's choice."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu:0, ascend:1, ..."),
     ):
         command = option(command)
     return command

@@ -16,10 +16,12 @@ from xtrain.cli.tables import show
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.parity import ladder, page
 from xtrain.parity.bench import require_float32
-from xtrain.parity.certificate import Certificate, differences
+from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import worst
 from xtrain.parity.outcome import MARGIN
 from xtrain.parity.trace import LEVELS, Ask
+from xtrain.parity.verify import differences, elsewhere, to_the_bit
+from xtrain.recipe import shipped
 from xtrain.training.assembly import Options
 
 _SHARE = click.FloatRange(0, 1, min_open=True)
@@ -66,9 +68,12 @@ def command(
     """
     if mode == "compare":
         folder = out or folder_of_now("parity", "compared")
-        return _conclude(ladder.judge([Path(subject) for subject in subjects], margin), folder)
+        return _conclude(ladder.judge(_traces(subjects), margin), folder)
     if len(subjects) > 1:
-        raise UsageError(f"one {'certificate' if mode == 'verify' else 'recipe'}, not {len(subjects)}")
+        raise UsageError(
+            f"one {'certificate' if mode == 'verify' else 'recipe'}, not {len(subjects)}",
+            remedy="traces are compared with --compare",
+        )
     if mode == "verify":
         return _verify(Path(subjects[0]), out or folder_of_now("parity", "verified"), data_dir)
     job = read_recipe(subjects[0], settings, seed)
@@ -106,12 +111,31 @@ def _conclude(certificate: Certificate, folder: Path) -> int:
 def _verify(path: Path, folder: Path, data_dir: Path | None) -> int:
     before = Certificate.load(path)
     now = ladder.again(before, data_dir, folder / "traces", click.echo)
-    code = _conclude(now, folder)
-    for line in differences(before, now) or ["the same numbers to the bit"]:
+    _conclude(now, folder)
+    found, exact = differences(before, now), to_the_bit(before, now)
+    confirmed = (
+        "the same numbers to the bit" if exact else "within the bounds, not to the bit: it was made elsewhere"
+    )
+    for line in [*elsewhere(before, now), *(found or [confirmed])]:
         click.echo(line)
     was = "held" if before.holds else "did not hold"
     click.echo(f"{path}: {was} then, {'holds' if now.holds else 'does not hold'} now")
-    return code
+    return 0 if now.holds and not found else 1
+
+
+def _traces(subjects: tuple[str, ...]) -> list[Path]:
+    """Paths of what --compare was given; `UsageError` where one is a recipe or another file."""
+    for subject in subjects:
+        path = Path(subject)
+        if not path.is_dir() and (subject in shipped() or path.is_file()):
+            kind = "recipe" if path.suffix in ("", ".toml") else "file"
+            raise UsageError(
+                f"is a {kind}, not a trace: --compare takes the folders that --record wrote",
+                where=subject,
+                remedy="compare traces: xtrain parity --compare TRACE TRACE; "
+                "record and compare: xtrain parity RECIPE",
+            )
+    return [Path(subject) for subject in subjects]
 
 
 def _levels(text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from xtrain.training.session import Outcome
 
 @click.command("run")
 @click.argument("recipe", required=False)
-@device_options
+@device_options("$XTRAIN_BACKEND, else the first installed framework; of a resumed run its own")
 @recipe_options
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's loop.epochs.")
 @click.option("--log-every", type=click.IntRange(min=1), help="Steps between two train records.")
@@ -43,8 +43,13 @@ def command(
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
     tune_memory()
-    console = Console(soft_wrap=True)
-    if (recipe is None) == (resumed is None):
+    console = Console(soft_wrap=True, markup=False)
+    if recipe is not None and resumed is not None:
+        raise UsageError(
+            f"both a recipe ({recipe}) and --resume {resumed} are given: a run goes on with its own recipe",
+            remedy="leave one out",
+        )
+    if recipe is None and resumed is None:
         raise UsageError(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
         )
@@ -69,7 +74,7 @@ def _train(console: Console, job: Job, options: Options, out: Path | None) -> Ou
 
 def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
     run, name = locate(path)
-    job = run.recipe_with(changes).bind(where=run.path)
+    job = run.job_with(changes)
     options, _ = chosen(options, run)
     console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
     return session.resume(run, name, options, job)
@@ -77,6 +82,8 @@ def _resume(console: Console, path: Path, options: Options, changes: Mapping[str
 
 def _conclude(console: Console, outcome: Outcome) -> int:
     run = outcome.run
+    if outcome.idle:
+        console.print(f"nothing to do: all {run.recipe.loop.epochs} epochs are done", highlight=False)
     if not outcome.finished:
         console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130

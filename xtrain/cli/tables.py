@@ -13,7 +13,7 @@ def show(
     title: str, headers: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
     """Print a table; columns `right` are aligned right. Into a pipe nothing is wrapped or cut."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for place, header in enumerate(headers):
         table.add_column(header, justify="right" if place in right else "left", overflow="fold")
     for row in rows:

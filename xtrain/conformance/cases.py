@@ -121,6 +121,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
     "adagrad_everything": Adagrad(lr=0.005, lr_decay=0.1, eps=1e-4, weight_decay=0.05),
     "sgd_penalties": SGD(lr=0.1, momentum=0.9, weight_decay=0.1, l1=0.02, l2=0.05, decay_exclude=("bias",)),
     "sgd_clipped": SGD(lr=0.1, momentum=0.9, clip_value=0.01, clip_norm=0.05),
+    "sgd_average_of_the_last": SGD(lr=0.1, ema=0.0),
     "adam_clipped_averaged": Adam(lr=0.01, weight_decay=0.1, decay_exclude=("norm",), clip_norm=0.5, ema=0.9),
 }
 

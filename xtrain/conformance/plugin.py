@@ -3,6 +3,8 @@
 import gc
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 
@@ -10,6 +12,7 @@ from xtrain import plugins
 from xtrain.conformance.cases import CONVOLUTIONAL
 from xtrain.errors import XtrainError
 from xtrain.protocols import Backend
+from xtrain.spec import Precision
 
 REFERENCE = "numpy"
 
@@ -35,6 +38,33 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_BACKEND] = backend
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A row for each narrow precision that the backend offers; of what it does not offer there is none."""
+    if "narrow" in metafunc.fixturenames:
+        offered = metafunc.config.stash[_BACKEND].probe().precisions
+        metafunc.parametrize("narrow", [name for name in NARROW if name in offered], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the rows of no precision at all, which pytest makes where none is offered."""
+    items[:] = [
+        item
+        for item in items
+        if not isinstance(item, pytest.Function)
+        or not hasattr(item, "callspec")
+        or item.callspec.params.get("narrow") in (None, *NARROW)
+    ]
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """The backend in a precision that it offers besides float32."""
+
+    precision: Precision
+    backend: Backend
+
+
+NARROW = tuple(name for name in get_args(Precision) if name != "float32")
 _BACKEND = pytest.StashKey[Backend]()
 
 
@@ -45,6 +75,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     gc.freeze()  # a framework that collects garbage before it compiles need not go over itself each time
     yield backend
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def narrow(request: pytest.FixtureRequest, backend: Backend) -> Narrow:
+    """One of the precisions that are offered; see `pytest_generate_tests`."""
+    return Narrow(request.param, plugins.load(backend.name, backend.device, precision=request.param))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from xtrain import plugins
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, split, step_input
 from xtrain.conformance.compare import assert_same
 from xtrain.conformance.parts import batch, build, mean_losses
+from xtrain.conformance.plugin import Narrow
 from xtrain.errors import BackendError
 from xtrain.protocols import Backend
 from xtrain.spec import Adam, ModelSpec, Precision
@@ -17,20 +18,20 @@ from xtrain.spec import Adam, ModelSpec, Precision
 DIGITS = {"tf32": 10, "bf16": 7, "fp16": 10}
 """Bits after the point of what is multiplied."""
 
-every_narrow = pytest.mark.parametrize("precision", DIGITS)
 both_models = pytest.mark.parametrize("model", [MLP, CONVOLUTIONAL], ids=lambda model: model.name)
 
 
-def narrowed(backend: Backend, precision: Precision) -> Backend | None:
-    """The same backend in a precision; None where it says that it has not got it, and why."""
+@pytest.mark.parametrize("precision", DIGITS)
+def test_a_precision_is_offered_or_refused_with_its_reason(precision: Precision, backend: Backend) -> None:
+    """What is offered has rows of its own below, once for each precision."""
     found = plugins.load(backend.name, backend.device, precision=precision)
     if precision in found.probe().precisions:
-        return found
-    assert found.probe().notes["precision"]
+        plugins.require_precision(found, precision)
+        return
+    why = found.probe().notes["precision"]
     with pytest.raises(BackendError, match=precision) as refused:
         plugins.require_precision(found, precision)
-    assert found.probe().notes["precision"] in refused.value.problem
-    return None
+    assert why in refused.value.problem
 
 
 def losses(backend: Backend, model: ModelSpec) -> NDArray[np.float64]:
@@ -43,58 +44,50 @@ def test_float32_is_never_refused(backend: Backend) -> None:
     assert set(get_args(Precision)) == {"float32", *DIGITS}
 
 
-@every_narrow
 @both_models
-def test_losses_follow_float32_from_afar(model: ModelSpec, precision: Precision, backend: Backend) -> None:
+def test_losses_follow_float32_from_afar(model: ModelSpec, narrow: Narrow, backend: Backend) -> None:
     """As far away as roundings of that precision take a net of some layers, and not to the bit."""
-    narrow = narrowed(backend, precision)
-    if narrow:
-        wanted, found = losses(backend, model), losses(narrow, model)
-        np.testing.assert_allclose(found, wanted, rtol=8 * 2.0 ** -DIGITS[precision])
-        assert (found != wanted).any(), "the precision was ignored"
+    wanted, found = losses(backend, model), losses(narrow.backend, model)
+    np.testing.assert_allclose(found, wanted, rtol=8 * 2.0 ** -DIGITS[narrow.precision])
+    assert (found != wanted).any(), "the precision was ignored"
 
 
-@every_narrow
 @both_models
-def test_gradients_are_those_of_the_loss(model: ModelSpec, precision: Precision, backend: Backend) -> None:
+def test_gradients_are_those_of_the_loss(model: ModelSpec, narrow: Narrow, backend: Backend) -> None:
     """Whatever they were scaled by on their way."""
-    narrow = narrowed(backend, precision)
-    if narrow:
-        data, step = split(model), step_input(model)
-        wanted, found = (
-            build(under, model).loop.gradients(batch(under, data), step) for under in (backend, narrow)
-        )
-        for name, gradient in wanted.items():
-            bound = 16 * 2.0 ** -DIGITS[precision] * np.abs(gradient).max()
-            np.testing.assert_allclose(found[name], gradient, rtol=0, atol=bound, err_msg=name)
+    data, step = split(model), step_input(model)
+    wanted, found = (
+        build(under, model).loop.gradients(batch(under, data), step) for under in (backend, narrow.backend)
+    )
+    for name, gradient in wanted.items():
+        bound = 16 * 2.0 ** -DIGITS[narrow.precision] * np.abs(gradient).max()
+        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=bound, err_msg=name)
 
 
-@every_narrow
-def test_weights_stay_float32_and_a_resume_is_exact(precision: Precision, backend: Backend) -> None:
-    narrow = narrowed(backend, precision)
-    if narrow:
-        data = split(MLP)
-        left_alone = build(narrow, MLP, Adam())
-        left_alone.loop.train_step([batch(narrow, data, 9)], step_input(MLP, 1))
-        state = left_alone.model.state()
-        assert {value.dtype for value in state.values()} == {np.dtype(np.float32)}
-        resumed = build(narrow, MLP, Adam(), state)
-        resumed.optimizer.load(left_alone.optimizer.state())
-        for number in (2, 3):
-            for parts in (left_alone, resumed):
-                parts.loop.train_step([batch(narrow, data, 5, 9)], step_input(MLP, number))
-        assert_same(resumed.model.state(), left_alone.model.state())
-        assert_same(resumed.optimizer.state(), left_alone.optimizer.state())
+def test_weights_stay_float32_and_a_resume_is_exact(narrow: Narrow) -> None:
+    data, under = split(MLP), narrow.backend
+    left_alone = build(under, MLP, Adam())
+    left_alone.loop.train_step([batch(under, data, 9)], step_input(MLP, 1, sizes=(9,)))
+    state = left_alone.model.state()
+    assert {value.dtype for value in state.values()} == {np.dtype(np.float32)}
+    resumed = build(under, MLP, Adam(), state)
+    resumed.optimizer.load(left_alone.optimizer.state())
+    for number in (2, 3):
+        for parts in (left_alone, resumed):
+            parts.loop.train_step([batch(under, data, 5, 9)], step_input(MLP, number, sizes=(5,)))
+    assert_same(resumed.model.state(), left_alone.model.state())
+    assert_same(resumed.optimizer.state(), left_alone.optimizer.state())
 
 
-def test_an_overflow_leaves_an_update_out(backend: Backend) -> None:
-    """In fp16 a gradient that is not finite halves the scale, and moves nothing."""
-    narrow = narrowed(backend, "fp16")
-    if narrow:
-        parts, before = build(narrow, MLP, Adam()), build(narrow, MLP, Adam())
-        gradients = {name: np.full_like(value, np.inf) for name, value in before.model.state().items()}
-        parts.optimizer.step(gradients, step_input(MLP))
+def test_what_is_not_finite_moves_nothing_in_fp16(narrow: Narrow) -> None:
+    """A gradient that is not finite halves the scale; the other precisions have no scale."""
+    parts, before = (build(narrow.backend, MLP, Adam()) for _ in range(2))
+    start = before.optimizer.state()
+    assert ("loss_scale" in start) == (narrow.precision == "fp16")
+    gradients = {name: np.full_like(value, np.inf) for name, value in before.model.state().items()}
+    parts.optimizer.step(gradients, step_input(MLP))
+    after = parts.optimizer.state()
+    assert after["step"] == (0 if narrow.precision == "fp16" else 1)
+    if narrow.precision == "fp16":
         assert_same(parts.model.state(), before.model.state())
-        after, start = parts.optimizer.state(), before.optimizer.state()
         assert after["loss_scale"] == start["loss_scale"] / 2
-        assert after["step"] == 0

@@ -1,5 +1,6 @@
 """What a data set says of itself, and what loading it gives."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,14 @@ class Arrays:
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+
+    def sha256(self) -> str:
+        """Hash of all four arrays, with their shapes: what says that two runs saw the same data."""
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def measured(name: str, title: str, arrays: Arrays, class_names: tuple[str, ...]) -> DatasetInfo:

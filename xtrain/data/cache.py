@@ -1,20 +1,20 @@
-"""What was once found out about files, kept below the user's cache directory.
+"""Facts and arrays of files, kept below the user's cache directory by the files' names, sizes and mtimes.
 
-An entry's key holds the files' names, sizes and times of change, so a changed file has no entry. Entries may
-be deleted at any time. Where the directory can't be written to, nothing is kept and nothing is said of it.
+A changed file has no entry. Each entry has a hash of what it holds, and is made anew where that differs.
+Entries may be deleted at any time. Where the directory can't be written to, nothing is kept; the log says so.
 """
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import platformdirs
@@ -22,7 +22,7 @@ import platformdirs
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.errors import DataError
 
-_VERSION = 1  # of what is kept: to be raised when it becomes something else
+_VERSION = 2  # of what is kept: to be raised when it becomes something else
 _DAMAGED = (
     OSError,
     ValueError,
@@ -33,8 +33,11 @@ _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What an entry raises that is not there, or was damaged: it is made anew."""
+"""What an entry raises that was damaged."""
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_DIGEST = "sha256"
 _PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -54,28 +57,71 @@ def key(files: Iterable[Path], *more: object) -> str:
 def info(entry: str, measure: Callable[[], DatasetInfo]) -> DatasetInfo:
     """What an entry says of a data set; measured and kept where there is none."""
     path = _folder() / f"{entry}.json"
-    with suppress(*_DAMAGED):
+
+    def read() -> DatasetInfo:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+        _compare(kept["sha256"], _text_digest(entry, kept["info"]))
+        values: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in kept["info"].items()
+        }
         return DatasetInfo(**values)
-    found = measure()
-    _keep(path, lambda beside: beside.write_text(json.dumps(asdict(found)), encoding="utf-8"))
-    return found
+
+    def write(found: DatasetInfo, beside: Path) -> None:
+        values = json.loads(json.dumps(asdict(found)))
+        kept = {"sha256": _text_digest(entry, values), "info": values}
+        beside.write_text(json.dumps(kept), encoding="utf-8")
+
+    return _kept(path, read, measure, write)
 
 
 def arrays(entry: str, decode: Callable[[], Arrays]) -> Arrays:
     """An entry's arrays; decoded and kept where there are none."""
     path = _folder() / f"{entry}.npz"
-    with suppress(*_DAMAGED), np.load(path, allow_pickle=False) as kept:
-        return Arrays(*(kept[part] for part in _PARTS))
-    found = decode()
 
-    def save(beside: Path) -> None:
+    def read() -> Arrays:
+        with np.load(path, allow_pickle=False) as kept:
+            found = Arrays(*(kept[part] for part in _PARTS))
+            _compare(str(kept[_DIGEST]), _arrays_digest(entry, found))
+        return found
+
+    def write(found: Arrays, beside: Path) -> None:
         with beside.open("wb") as file:
-            np.savez(file, **{part: getattr(found, part) for part in _PARTS})
+            parts = {part: getattr(found, part) for part in _PARTS}
+            np.savez(file, **parts, **{_DIGEST: np.array(_arrays_digest(entry, found))})
 
-    _keep(path, save)
+    return _kept(path, read, decode, write)
+
+
+def _kept(path: Path, read: Callable[[], T], make: Callable[[], T], write: Callable[[T, Path], object]) -> T:
+    """What an entry holds; made anew and kept where there is none, or a damaged one."""
+    try:
+        return read()
+    except FileNotFoundError:
+        _log.debug("%s: no such entry yet", path)
+    except _DAMAGED as error:
+        _log.warning("%s: is damaged, it is made anew: %s: %s", path, type(error).__name__, error)
+    found = make()
+    _keep(path, lambda beside: write(found, beside))
     return found
+
+
+def _compare(expected: str, found: str) -> None:
+    if found != expected:
+        raise ValueError("its hash differs")
+
+
+def _text_digest(entry: str, values: object) -> str:
+    return hashlib.sha256(json.dumps([entry, values], sort_keys=True).encode()).hexdigest()
+
+
+def _arrays_digest(entry: str, found: Arrays) -> str:
+    """SHA-256 of the entry's name and of each array's type, shape and bytes."""
+    known = hashlib.sha256(entry.encode())
+    for part in _PARTS:
+        array = getattr(found, part)
+        known.update(f"{part} {array.dtype.str} {array.shape}".encode())
+        known.update(np.ascontiguousarray(array).data)
+    return known.hexdigest()
 
 
 def _folder() -> Path:
@@ -84,8 +130,10 @@ def _folder() -> Path:
 
 def _keep(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside and rename: another process never sees half an entry."""
-    with suppress(OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
             write(Path(scratch, path.name))
             os.replace(Path(scratch, path.name), path)
+    except OSError as error:
+        _log.debug("%s: can't be kept: %s", path, error)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.cifar_python import load_cifar
-from xtrain.data.files import Archive, Source
+from xtrain.data.files import Archive, Published, Source
 
 INFO = DatasetInfo(
     name="cifar10",
@@ -27,19 +27,50 @@ INFO = DatasetInfo(
         "truck",
     ),
 )
+# The SHA-256 of the batches were computed from files with the published MD5, that of the archive is Keras's.
 SOURCE = Source(
     folder="cifar10",
     files={
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
+        "data_batch_1": Published(
+            "c99cafc152244af753f735de768cd75f",
+            "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+            31_035_704,
+        ),
+        "data_batch_2": Published(
+            "d4bba439e000b95fd0a9bffe97cbabec",
+            "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+            31_035_320,
+        ),
+        "data_batch_3": Published(
+            "54ebc095f3ab1f0389bbae665268c751",
+            "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+            31_035_999,
+        ),
+        "data_batch_4": Published(
+            "634d18415352ddfa80567beed471001a",
+            "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+            31_035_696,
+        ),
+        "data_batch_5": Published(
+            "482c414d41f54cd18b22e5b47cb7c3cb",
+            "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+            31_035_623,
+        ),
+        "test_batch": Published(
+            "40351d587109b95175f43aff81a1287e",
+            "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+            31_035_526,
+        ),
     },
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     archive=Archive(
-        name="cifar-10-python.tar.gz", md5="c58f30108f718f92721af3b95e74349a", folder="cifar-10-batches-py"
+        name="cifar-10-python.tar.gz",
+        published=Published(
+            "c58f30108f718f92721af3b95e74349a",
+            "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            170_498_071,
+        ),
+        folder="cifar-10-batches-py",
     ),
 )
 

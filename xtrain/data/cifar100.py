@@ -4,7 +4,7 @@ from pathlib import Path
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.cifar_python import load_cifar
-from xtrain.data.files import Archive, Source
+from xtrain.data.files import Archive, Published, Source
 
 _CLASS_NAMES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
@@ -26,12 +26,22 @@ INFO = DatasetInfo(
     std=(0.2673, 0.2564, 0.2762),
     class_names=tuple(_CLASS_NAMES.split()),
 )
+# The archive's SHA-256 is the one in Keras; nobody publishes those of the files in it.
 SOURCE = Source(
     folder="cifar100",
-    files={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    files={
+        "train": Published("16019d7e3df5f24257cddd939b257f8d"),
+        "test": Published("f0ef6b0ae62326f3e7ffdfab6717acfc"),
+    },
     mirrors=("https://www.cs.toronto.edu/~kriz/",),
     archive=Archive(
-        name="cifar-100-python.tar.gz", md5="eb9058c3a382ffc7106e4002c42a8d85", folder="cifar-100-python"
+        name="cifar-100-python.tar.gz",
+        published=Published(
+            "eb9058c3a382ffc7106e4002c42a8d85",
+            "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            169_001_437,
+        ),
+        folder="cifar-100-python",
     ),
 )
 

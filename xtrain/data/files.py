@@ -7,29 +7,54 @@ root that has all files is taken.
 
 Where no root has them they are downloaded into the data directory that is asked for, else `$XTRAIN_DATA` if
 it can be written to, else the cache directory. Archives are kept. Files that are there are never replaced.
+What is not whole yet lies in a hidden folder beside them, which the next attempt removes if one is killed.
 """
 
+import errno
 import gzip
 import hashlib
+import logging
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import platformdirs
 
 from xtrain.errors import DataError
 
+_log = logging.getLogger(__name__)
 _VARIABLE = "XTRAIN_DATA"
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
 _PIECE = 1 << 20  # bytes
+_LARGEST = 4 << 30  # bytes of a download whose size is not known
+_SCRATCH = ".download-"
+"""Begins the names of what is beside the files for the time of a download alone."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is known of a published file.
+
+    Args:
+        md5: its MD5.
+        sha256: its SHA-256, which is compared in place of the MD5 where it is known.
+        size: its bytes, which a download may not exceed.
+
+    """
+
+    md5: str
+    sha256: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +62,7 @@ class Archive:
     """A .tar.gz with all files of a data set in one `folder`."""
 
     name: str
-    md5: str
+    published: Published
     folder: str
 
 
@@ -47,25 +72,25 @@ class Source:
 
     Args:
         folder: where they lie below a data root.
-        files: the published MD5 of each file that is read, by name.
+        files: what is known of each file that is read, by name.
         mirrors: URLs that a file's (or the archive's) name is put behind, the first tried first.
         archive: what the files come in, where they are not published one by one.
 
     """
 
     folder: str
-    files: Mapping[str, str]
+    files: Mapping[str, Published]
     mirrors: tuple[str, ...]
     archive: Archive | None = None
 
     @property
-    def downloads(self) -> Mapping[str, str]:
-        """MD5 of each file that is downloaded, by name."""
-        return {self.archive.name: self.archive.md5} if self.archive else self.files
+    def downloads(self) -> Mapping[str, Published]:
+        """What is known of each file that is downloaded, by name."""
+        return {self.archive.name: self.archive.published} if self.archive else self.files
 
 
 def locate(source: Source, data_dir: Path | None) -> dict[str, Path]:
-    """Path of each file of `source.files`, found or downloaded, and checked against its published MD5.
+    """Path of each file of `source.files`, found or downloaded, and checked against its published hash.
 
     Raises:
         DataError: a file is missing and can't be downloaded, or is not the published one.
@@ -81,27 +106,35 @@ def locate(source: Source, data_dir: Path | None) -> dict[str, Path]:
     remedy = (
         f"delete it, and it is fetched anew from {source.mirrors[0]}; or put the published file in its place"
     )
-    check({paths[name]: md5 for name, md5 in source.files.items()}, remedy=remedy)
+    check({paths[name]: published for name, published in source.files.items()}, remedy=remedy)
     return paths
 
 
-def check(files: Mapping[Path, str], remedy: str) -> None:
-    """Compare each file with its MD5; `DataError` for the first one that differs or can't be read."""
+def check(files: Mapping[Path, Published], remedy: str) -> None:
+    """Compare each file with its hash; `DataError` for the first one that differs or can't be read."""
     with ThreadPoolExecutor() as threads:  # hashing lets other threads run
-        found = list(threads.map(_md5, files))
-    for (path, expected), actual in zip(files.items(), found, strict=True):
-        if actual != expected:
-            size = path.stat().st_size
-            problem = f"is not the published file: its {size:,} bytes have MD5 {actual}, not {expected}"
+        problems = list(threads.map(_difference, files, files.values()))
+    for path, problem in zip(files, problems, strict=True):
+        if problem:
             raise DataError(problem, where=path, remedy=remedy)
 
 
-def _md5(path: Path) -> str:
+def _difference(path: Path, published: Published) -> str:
+    """Why a file is not the published one; empty where it is."""
+    name, kind = ("SHA-256", hashlib.sha256) if published.sha256 else ("MD5", _md5)
+    expected = published.sha256 or published.md5
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+            found = hashlib.file_digest(file, kind).hexdigest()
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", where=path) from error
+    if found == expected:
+        return ""
+    return f"is not the published file: its {size:,} bytes have {name} {found}, not {expected}"
+
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 def roots(data_dir: Path | None) -> list[Path]:
@@ -137,18 +170,20 @@ def _folder(source: Source, root: Path) -> Path | None:
     return None
 
 
-def _unpack(path: Path, files: Mapping[str, str], archive: Archive) -> Path:
+def _unpack(path: Path, files: Iterable[str], archive: Archive) -> Path:
     """Put the files wanted of an archive into the folder beside it, which is returned."""
-    check({path: archive.md5}, remedy="delete it, and it is fetched anew; or put a whole one in its place")
+    check(
+        {path: archive.published}, remedy="delete it, and it is fetched anew; or put a whole one in its place"
+    )
     folder = path.parent / archive.folder
     try:
         folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch, tarfile.open(path, "r:gz") as members:
-            missing = _extract(members, {f"{archive.folder}/{name}": Path(scratch, name) for name in files})
+        with _scratch(path.parent) as scratch, tarfile.open(path, "r:gz") as members:
+            missing = _extract(members, {f"{archive.folder}/{name}": scratch / name for name in files})
             if missing:
                 raise DataError(f"does not have {', '.join(missing)}", where=path)
             for name in files:
-                os.replace(Path(scratch, name), folder / name)
+                os.replace(scratch / name, folder / name)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"is not a whole .tar.gz: {error}", where=path) from error
     except OSError as error:
@@ -168,18 +203,46 @@ def _extract(members: tarfile.TarFile, targets: Mapping[str, Path]) -> list[str]
     return list(missing)
 
 
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder`, for one process at a time; what a killed one has left there is removed."""
+    from filelock import FileLock  # noqa: PLC0415 - seldom needed
+
+    lock = FileLock(folder / f"{_SCRATCH}lock")
+    try:
+        lock.acquire()
+        for left in folder.glob(f"{_SCRATCH}*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)  # which follows no link
+    except NotImplementedError:
+        _log.debug("%s: its file system has no locks, what was left there stays", folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
+            yield Path(scratch)
+    finally:
+        lock.release()
+
+
 def _download(source: Source, data_dir: Path | None) -> Path:
     """Fetch what is missing below the root for downloads, which is returned."""
     root = _download_root(data_dir)
     folder = root / source.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with _scratch(folder) as scratch:
+            _fetch_missing(source, folder, scratch, data_dir)
     except OSError as error:
         remedy = f"name another data directory, with --data-dir or ${_VARIABLE}"
-        raise DataError(f"can't be made: {error.strerror}", where=folder, remedy=remedy) from error
+        raise DataError(
+            f"can't be made or written to: {error.strerror}", where=folder, remedy=remedy
+        ) from error
+    return root
+
+
+def _fetch_missing(source: Source, folder: Path, scratch: Path, data_dir: Path | None) -> None:
     missing = [name for name in source.downloads if not os.path.isfile(folder / name)]
     for place, name in enumerate(missing):
-        failures = _fetch(name, source, folder)
+        failures = _fetch(name, source, folder, scratch)
         if failures:
             looked = ", ".join(str(root / source.folder) for root in roots(data_dir))
             problem = (
@@ -190,25 +253,44 @@ def _download(source: Source, data_dir: Path | None) -> Path:
                 + [f"{folder / file}  from  {source.mirrors[0]}{file}" for file in missing[place:]]
             )
             raise DataError(problem, where=f"data set {source.folder}", remedy=remedy)
-    return root
 
 
-def _fetch(name: str, source: Source, folder: Path) -> list[str]:
+def _fetch(name: str, source: Source, folder: Path, scratch: Path) -> list[str]:
     """Download a file from the first mirror that gives it; where none does, what went wrong with each."""
     import pooch  # noqa: PLC0415 - slow to import, and seldom needed
 
     get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=_PIECE, timeout=_TIMEOUT)
-    failures = []
+    published, beside, failures = source.downloads[name], scratch / name, []
     for mirror in source.mirrors:
+        pooch.get_logger().info("Downloading %s%s to %s", mirror, name, folder)
         try:
-            pooch.retrieve(mirror + name, f"md5:{source.downloads[name]}", name, folder, downloader=get)
-        except ValueError:  # pooch's word for a wrong hash
-            failures.append(f"{mirror}{name}: not the published file")
+            with beside.open("wb") as file:
+                get(mirror + name, _Limited(file, published.size or _LARGEST), None)
         except OSError as error:  # those of requests are among them
             failures.append(f"{mirror}{name}: {_reason(error)}")
-        else:
+            continue
+        if not _difference(beside, published):
+            beside.replace(folder / name)
             return []
+        failures.append(f"{mirror}{name}: not the published file")
     return failures
+
+
+class _Limited:
+    """A file that takes so many bytes and no more, whatever a server sends."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size, self._left = file, size, size
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece; `OSError` where it is too long."""
+        self._left -= len(piece)
+        if self._left < 0:
+            raise OSError(errno.EFBIG, f"sends more than {self._size:,} bytes")
+        self._file.write(piece)
+
+    def flush(self) -> None:
+        """Nothing reads the file before it is closed."""
 
 
 def _reason(error: OSError) -> str:

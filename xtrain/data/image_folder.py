@@ -9,6 +9,8 @@ to it, whatever its proportions; with `"center_crop"` its smaller side is, and t
 cut out. Pillow does both, as under torchvision.transforms.Resize and CenterCrop.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,7 +94,7 @@ def _place(section: Section) -> Path:
     if section.path is None:
         raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
     where = Path(section.path)
-    if not where.is_dir():
+    if not os.path.isdir(where):  # unlike Path.is_dir it takes any name
         raise DataError("there is no such directory", where=where)
     return where
 
@@ -107,7 +109,20 @@ def _images(where: Path) -> list[Path]:
     for path in files:
         if path.suffix.lower() in _NOT_READ:
             raise DataError(f"only PNG and JPEG are read, not {path.suffix}", where=path)
-    return [path for path in files if path.suffix.lower() in _READ and not path.name.startswith(".")]
+    images = [path for path in files if path.suffix.lower() in _READ and not path.name.startswith(".")]
+    for path in images:
+        _check_regular(path)
+    return images
+
+
+def _check_regular(path: Path) -> None:
+    """`DataError` for a FIFO, socket or device, which might never end; a link is what it leads to."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", where=path) from error
+    if not stat.S_ISREG(mode):
+        raise DataError("is not a regular file", where=path, remedy="remove it, or give it another suffix")
 
 
 def _key(folder: Folder, section: Section) -> str:

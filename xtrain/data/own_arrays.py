@@ -5,6 +5,7 @@ They are `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_
 integers [N] or [N, 1] from 0 on. `class_names`, an array of text, is optional.
 """
 
+import os
 import tokenize
 import zipfile
 import zlib
@@ -66,9 +67,10 @@ def _place(section: Section) -> Path:
     if section.path is None:
         raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
     where = Path(section.path)
-    if section.name == "npz" and not where.is_file():
+    # Unlike Path.is_file and is_dir, those of os.path take any name.
+    if section.name == "npz" and not os.path.isfile(where):
         raise DataError("there is no such .npz file", where=where)
-    if section.name == "npy" and not where.is_dir():
+    if section.name == "npy" and not os.path.isdir(where):
         raise DataError("there is no such directory of .npy files", where=where)
     return where
 

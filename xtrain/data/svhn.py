@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.data.base import Arrays, DatasetInfo, Section
-from xtrain.data.files import Source, locate
+from xtrain.data.files import Published, Source, locate
 from xtrain.errors import DataError
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -30,12 +30,25 @@ INFO = DatasetInfo(
 )
 EXTRA = 531_131
 TRAIN_FILE, TEST_FILE, EXTRA_FILE = (f"{split}_32x32.mat" for split in ("train", "test", "extra"))
+# SHA-256 and sizes are those that TensorFlow Datasets publishes. No mirror with https is known.
 SOURCE = Source(
     folder="svhn",
     files={
-        TRAIN_FILE: "e26dedcc434d2e4c54c9b2d4a06d8373",
-        TEST_FILE: "eb5a983be6a315427106f1b164d9cef3",
-        EXTRA_FILE: "a93ce644f1a588dc4d68dda5feec44a7",
+        TRAIN_FILE: Published(
+            "e26dedcc434d2e4c54c9b2d4a06d8373",
+            "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            182_040_794,
+        ),
+        TEST_FILE: Published(
+            "eb5a983be6a315427106f1b164d9cef3",
+            "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+            64_275_384,
+        ),
+        EXTRA_FILE: Published(
+            "a93ce644f1a588dc4d68dda5feec44a7",
+            "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
+            1_329_278_602,
+        ),
     },
     mirrors=("http://ufldl.stanford.edu/housenumbers/",),
 )

@@ -6,15 +6,14 @@ the core's own formats here: safetensors, that of checkpoints, and ONNX, which i
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from xtrain import plugins
 from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
@@ -23,13 +22,13 @@ from xtrain.protocols import Files
 from xtrain.recipe import Job, Recipe
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import locate
-from xtrain.spec import ModelSpec, OptimizerSpec, Shape, State
+from xtrain.runs.weights import compare, count, floats, read, shapes
+from xtrain.spec import ModelSpec, OptimizerSpec, State
 from xtrain.system.files import sync, sync_folder
 from xtrain.system.isolated import isolated
 from xtrain.training.assembly import Options, open_backend
 
-_SHOWN = 3
-"""Differences that an error names before it only counts them."""
+_REMEDY = "give the recipe it was trained with; --weights-only leaves an optimizer state out"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def convert(
         weights, moments = checkpoints.averaged(weights, moments), None
     if owner != _SAFETENSORS:  # which alone keeps float64
         rounded = any(value.dtype == np.float64 for value in {**weights, **(moments or {})}.values())
-        weights, moments = _single(weights), None if moments is None else _single(moments)
+        weights = _single(weights, Path(source))
+        moments = None if moments is None else _single(moments, Path(source))
     paths = _put(owner, target, (job.model, job.recipe.optimizer, weights, moments))
     return Converted(paths, len(weights), None if moments is None else int(moments["step"]), rounded)
 
@@ -90,9 +90,9 @@ class Safetensors:
         self, path: Path, model: ModelSpec, optimizer: OptimizerSpec | None
     ) -> tuple[State, State | None]:
         """Counts of batches, which nothing here uses, are passed over."""
-        weights = {key: v for key, v in _load(path).items() if not key.endswith("num_batches_tracked")}
+        weights = {key: v for key, v in read(path).items() if not key.endswith("num_batches_tracked")}
         second = path.with_suffix(self.beside)
-        return weights, _load(second) if optimizer and second.exists() else None
+        return weights, read(second) if optimizer and second.is_file() else None
 
     def write(
         self, path: Path, model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State | None
@@ -100,22 +100,13 @@ class Safetensors:
         """As a run's checkpoints have them."""
         for place, state in ((path, weights), (path.with_suffix(self.beside), moments)):
             if state is not None:
-                whole = {
-                    name: np.ascontiguousarray(value).reshape(value.shape) for name, value in state.items()
-                }
+                whole = {name: np.asarray(value, order="C") for name, value in state.items()}
                 save_file(whole, place, metadata={"format": "xtrain"})
 
 
 _SAFETENSORS, _ONNX = ".safetensors", ".onnx"
 _OWN: dict[str, Files] = {_SAFETENSORS: Safetensors(), _ONNX: Onnx()}
 """The core's own formats by suffix, which is their owner too; that of others is a backend."""
-
-
-def _load(path: Path) -> State:
-    try:
-        return dict(load_file(path))
-    except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"can't be read as safetensors: {error}", where=path) from error
 
 
 def _owner(path: Path) -> str:
@@ -155,7 +146,7 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job,
     if source.is_dir():
         run, name = locate(source)
         job = recipe.bind() if recipe else run.job
-        found = checkpoints.load(run.checkpoint(name), job.model)
+        _, found = run.load(name, job.model)
         weights, moments = found.model, found.optimizer
         if weights_only:  # those that evaluation uses
             weights, moments = checkpoints.averaged(weights, moments), None
@@ -172,16 +163,17 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job,
         given = (job.model, None if weights_only else job.recipe.optimizer)
         weights, moments = _place(owner)(_read_here, owner, source, *given)
     model, optimizer = job.model, job.recipe.optimizer
-    shapes = {name: tensor.shape for name, tensor in model.tensors.items()}
-    _compare(weights, shapes, f"the weights of model {model.name}", source)
-    weights = {name: _floats(weights[name]) for name in shapes}
+    wanted = shapes(model)
+    compare(weights, wanted, f"the weights of model {model.name}", source, _REMEDY)
+    weights = floats({name: weights[name] for name in wanted}, source)
     if moments is not None:
         buffers = {
-            f"{name}/{buffer}": shapes[name] for name in model.trainable for buffer in optimizer.buffers
+            f"{name}/{buffer}": wanted[name] for name in model.trainable for buffer in optimizer.buffers
         }
-        _compare(moments, {"step": (), **buffers}, f"the state of optimizer {optimizer.name}", source)
-        count = np.array(moments["step"], dtype=np.int64)
-        moments = {"step": count, **{name: _floats(moments[name]) for name in buffers}}
+        title = f"the state of optimizer {optimizer.name}"
+        compare(moments, {"step": (), **buffers}, title, source, _REMEDY)
+        step = count(moments["step"], source)
+        moments = {"step": step, **floats({name: moments[name] for name in buffers}, source)}
     return job, weights, moments
 
 
@@ -203,30 +195,14 @@ def _opened(owner: str, model: ModelSpec) -> Files:
     return _files(owner)
 
 
-def _floats(value: NDArray[Any]) -> NDArray[Any]:
-    return value if value.dtype == np.float64 else value.astype(np.float32)
-
-
-def _single(state: State) -> State:
-    return {name: value if name == "step" else value.astype(np.float32) for name, value in state.items()}
-
-
-def _compare(found: State, wanted: Mapping[str, Shape], what: str, where: Path) -> None:
-    """`CheckpointError` that names the first tensors which are missing, unexpected or of another shape."""
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    wrong += [f"{name} is unexpected" for name in found if name not in wanted]
-    wrong += [
-        f"{name} has the shape {list(found[name].shape)}, not {list(shape)}"
-        for name, shape in wanted.items()
-        if name in found and found[name].shape != shape
-    ]
-    if wrong:
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise CheckpointError(
-            f"does not hold {what}: {'; '.join(wrong[:_SHOWN])}{more}",
-            where=where,
-            remedy="give the recipe it was trained with; --weights-only leaves an optimizer state out",
-        )
+def _single(state: State, where: Path) -> State:
+    """In float32; `CheckpointError` for what is too large for it."""
+    with np.errstate(over="ignore"):
+        single = {name: v if name == "step" else v.astype(np.float32) for name, v in state.items()}
+    large = [name for name, value in single.items() if not np.isfinite(value).all()]
+    if large:
+        raise CheckpointError(f"{large[0]} has values that float32 can't have", where=where)
+    return single
 
 
 _Given = tuple[ModelSpec, OptimizerSpec, State, State | None]

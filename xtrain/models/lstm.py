@@ -3,7 +3,7 @@
 from typing import Literal
 
 from xtrain.spec import LSTM, Last, Layer, Linear, Rows
-from xtrain.spec.base import Count, frozen
+from xtrain.spec.base import Count, Depth, frozen
 
 
 @frozen
@@ -12,7 +12,7 @@ class RowsLSTM:
 
     name: Literal["lstm"] = "lstm"
     hidden_size: Count = 128
-    num_layers: Count = 2
+    num_layers: Depth = 2
 
     def layout(self, classes: int) -> tuple[Layer, ...]:
         """Rows, LSTM, its last step, logits."""

@@ -2,11 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from xtrain.models.resnet import convolution, head
 from xtrain.spec import AnyLayer, BatchNorm2d, Dropout, Layer, ReLU, Residual
-from xtrain.spec.base import Count, Fraction, frozen
+from xtrain.spec.base import LARGEST, Depth, Fraction, frozen
+
+_LARGEST_FACTOR = 64
+"""What `width` is multiplied by in the last stage."""
 
 
 def _is_of_whole_blocks(depth: int) -> int:
@@ -28,8 +31,8 @@ class WideResNet:
     """
 
     name: Literal["wide_resnet"] = "wide_resnet"
-    depth: Annotated[int, AfterValidator(_is_of_whole_blocks)] = 28
-    width: Count = 10
+    depth: Annotated[Depth, AfterValidator(_is_of_whole_blocks)] = 28
+    width: Annotated[int, Field(ge=1, le=LARGEST // _LARGEST_FACTOR)] = 10
     dropout: Fraction = 0.0
 
     def layout(self, classes: int) -> tuple[Layer, ...]:

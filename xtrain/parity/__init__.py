@@ -1,1 +1,1 @@
-"""The same numbers under every framework, shown: traces, their comparison, and where they part."""
+"""The same numbers under every framework, shown: traces, their comparison, and where they diverge."""

@@ -1,4 +1,4 @@
-"""Where two backends part first: the earliest step, phase and tensor outside the envelope, and why."""
+"""Where two backends diverge first: the earliest step, phase and tensor outside the envelope, and why."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ Observed = Mapping[int, Sequence[State]]
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where two backends part.
+    """Where two backends diverge.
 
     Args:
         step: the earliest.
@@ -161,4 +161,4 @@ def _path(folder: Path, number: int, who: str) -> Path:
 
 
 def _save(state: State, path: Path) -> None:
-    save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, path)
+    save_file({name: np.asarray(value, order="C") for name, value in state.items()}, path)

@@ -83,6 +83,12 @@ def compare(traces: Sequence[Trace], job: Job, margin: float = outcome.MARGIN) -
     return rows
 
 
+def reruns(then: Trace, today: Trace, margin: float | None) -> list[Row]:
+    """Losses and accuracies of one backend, recorded twice, compared as those of two are."""
+    rows = [_trajectory(then, today)] if then.losses and today.losses else []
+    return rows if margin is None else [*rows, _outcome(then, today, margin)]
+
+
 def worst(rows: Sequence[Row]) -> list[Row]:
     """Of each level and pair the row that comes nearest to its bound, or lies furthest beyond; in order."""
     found: dict[tuple[str, tuple[str, str]], Row] = {}

@@ -48,4 +48,4 @@ def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> 
         options = Options(facts["backend"], facts["device"], facts["threads"], data_dir)
         ask = Ask(tuple(facts["levels"]), facts["steps"], facts["seeds"])
         paths += record_all(job, [options], ask, folder, say)
-    return judge(paths, given.margin)
+    return judge(paths, MARGIN if given.margin is None else given.margin)

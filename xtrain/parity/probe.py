@@ -98,7 +98,7 @@ class Rounding:
 
 def thinned(state: State) -> State:
     """Contiguous tensors of at most `MOST` elements, evenly spread over what they were."""
-    return {name: np.ascontiguousarray(_thin(value)) for name, value in state.items()}
+    return {name: np.asarray(_thin(value), order="C") for name, value in state.items()}
 
 
 def _normal(seed: int, name: str, size: int) -> NDArray[np.float64]:

@@ -17,9 +17,11 @@ from xtrain.parity.bench import JUMPS, Bench, moved
 from xtrain.parity.trace import UNITS, Ask, Trace, save
 from xtrain.protocols import Backend
 from xtrain.recipe import Job, Recipe
+from xtrain.recipe.recipe import SEEDS
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import State
+from xtrain.system.machine import environment
 from xtrain.training import assembly
 from xtrain.training.assembly import Options
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
@@ -125,7 +127,7 @@ def losses(bench: Bench, draw: int, steps: int) -> list[float]:
 
 def outcome(backend: Backend, job: Job, arrays: data.Arrays, seed: int) -> float:
     """P6: test accuracy at the end of the whole recipe, from another seed."""
-    job = replace(job, recipe=replace(job.recipe, seed=job.recipe.seed + seed))
+    job = replace(job, recipe=replace(job.recipe, seed=(job.recipe.seed + seed) % SEEDS))
     parts = assembly.build(backend, job, arrays, assembly.initial_state(job))
     watcher = _Watcher()
     Trainer(job, parts, Progress(), [watcher], _Memory().store).run()
@@ -155,7 +157,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self._best: list[Checkpoint] = []
-        self.store = Store(self._save, lambda: self._best[0])
+        self.store = Store(self._save, lambda progress: self._best[0])
 
     def _save(self, checkpoint: Checkpoint, best: bool) -> None:
         if best:
@@ -163,7 +165,7 @@ class _Memory:
 
 
 def _facts(backend: Backend, recipe: Recipe, ask: Ask, steps: int, threads: int | None) -> dict[str, Any]:
-    text, found = recipe.to_toml(), backend.probe()
+    text, found, machine = recipe.to_toml(), backend.probe(), environment(())
     return {
         "backend": backend.name,
         "device": backend.device,
@@ -179,5 +181,5 @@ def _facts(backend: Backend, recipe: Recipe, ask: Ask, steps: int, threads: int 
             "numpy": np.__version__,
             backend.name: found.version,
         },
-        "system": platform.platform(),
+        "system": f"{platform.platform()}, {machine['cpu']}, {machine['cores']} cores",
     }

@@ -90,6 +90,8 @@ def check_loss(loss: LossSpec, model: ModelSpec, where: object) -> None:
                 f"loss.class_weights has {given} values, the data has {classes} classes: give as many",
                 where=where,
             )
+        if not any(loss.class_weights):
+            raise RecipeError("loss.class_weights: one has to be above 0", where=where)
     if isinstance(loss, NLL) and not isinstance(model.nodes[-1].layer, LogSoftmax):
         raise RecipeError(
             "loss.name = 'nll': takes log-probabilities, and the model does not end in log_softmax; "

@@ -10,7 +10,7 @@ from xtrain import plan
 from xtrain.data import DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
-from xtrain.spec.base import Count, Floats, frozen
+from xtrain.spec.base import Count, Side, frozen
 from xtrain.spec.tensors import ShapeError
 
 
@@ -18,8 +18,8 @@ from xtrain.spec.tensors import ShapeError
 class Normalize:
     """Mean and standard deviation of each channel, for pixels between 0 and 1."""
 
-    mean: Floats
-    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False)]
+    mean: Annotated[tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Strict(False)]
+    std: Annotated[tuple[Annotated[float, Field(ge=1e-12, le=1e6)], ...], Strict(False)]
 
 
 IMAGENET = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -80,7 +80,7 @@ class Data:
     normalize: Annotated[Normalize | None, BeforeValidator(_statistics)] = None
     drop_last: bool = False
     path: AbsolutePath = None
-    image_size: Count | None = None
+    image_size: Side | None = None
     fit: Literal["resize", "center_crop"] | None = None
     extra: bool | None = None
     validation: Validation | None = None

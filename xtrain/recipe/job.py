@@ -12,6 +12,7 @@ from xtrain import plan
 from xtrain.data import DatasetInfo
 from xtrain.recipe.data import Normalize
 from xtrain.recipe.schedules import Clock
+from xtrain.recipe.watch import Watch
 from xtrain.spec import Draws, ModelSpec, StepInput
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class Job:
     def steps(self) -> int:
         """Number of updates in the whole run."""
         return self.steps_per_epoch * self.recipe.loop.epochs
+
+    def is_over(self, epoch: int, stopping: Watch) -> bool:
+        """True where a run that has `epoch` epochs behind it has no other to train."""
+        early = self.recipe.stopping
+        return epoch >= self.recipe.loop.epochs or (early is not None and early.over(stopping))
 
     def draws(self, epoch: int, skip: int = 0) -> Draws:
         """The plan's choices for an epoch (counted from 1), after `skip` batches."""

@@ -1,14 +1,16 @@
 """One training as a value, every default explicit."""
 
 from dataclasses import asdict, replace
+from pathlib import PureWindowsPath
 from typing import Annotated, Any, cast
 
 import tomli_w
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from xtrain import data, models
 from xtrain.data import DatasetInfo
 from xtrain.errors import RecipeError
+from xtrain.recipe import limits
 from xtrain.recipe.checks import check_batches, check_data, check_loss
 from xtrain.recipe.data import AbsolutePath, Data
 from xtrain.recipe.job import Job
@@ -20,13 +22,29 @@ from xtrain.spec import CrossEntropy, LossSpec, OptimizerSpec
 from xtrain.spec.base import frozen
 from xtrain.spec.tensors import ShapeError
 
+SEEDS = 2**63
+"""How many seeds there are: TOML's whole numbers have 64 bits, one of them the sign."""
+_LONGEST_NAME = 200
+"""Bytes: file systems take 255, and a run's directory is called `<name>-<backend>-<time>`."""
+
+
+def _names_a_file(name: str) -> str:
+    """Refuse what some system takes for no name, for another one or for a hidden one."""
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"must be of {_LONGEST_NAME} bytes at most: directories are named after it")
+    if name.startswith(".") or name.endswith("."):
+        raise ValueError("must not begin or end with a dot: directories are named after it")
+    if PureWindowsPath(name).is_reserved():
+        raise ValueError("must not be a device's name under Windows: directories are named after it")
+    return name
+
 
 @frozen
 class Recipe:
     """One training, whatever the framework."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_names_a_file)]
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     data: Data
     model: models.AnyModel
     init_from: AbsolutePath = None
@@ -50,10 +68,12 @@ class Recipe:
         """
         about = info or data.info(self.data)
         section = check_data(self.data, about, where)
+        limits.check_images(section, about, where)
         try:
             model = models.place(self.model, section.input_shape(about), about.classes)
         except ShapeError as error:
             raise RecipeError(f"model.name = {self.model.name!r}: {error}", where=where) from None
+        limits.check_model(section, self.loop.accumulate, model, about, where)
         job = Job(replace(self, data=section), about, model)
         check_batches(section, model, job.samples, where)
         check_loss(self.loss, model, where)

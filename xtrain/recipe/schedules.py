@@ -46,6 +46,14 @@ class Clock:
         return self.epochs if by == "epoch" else self.epochs * self.steps_per_epoch
 
 
+def _power(gamma: float, times: int) -> float:
+    """`gamma ** times`, infinite where Python raises an error: the loss then tells it, as under torch."""
+    try:
+        return gamma**times
+    except OverflowError:
+        return math.inf
+
+
 @frozen
 class Warmup:
     """From `start` times the learning rate to all of it, as LinearLR or by equal factors.
@@ -137,7 +145,7 @@ class MultiStep(Warmable):
     def scheduled(self, lr: float, clock: Clock) -> float:
         """Learning rate without warm-up."""
         passed = clock.passed(self.by)
-        return lr * self.gamma ** sum(milestone <= passed for milestone in self.milestones)
+        return lr * _power(self.gamma, sum(milestone <= passed for milestone in self.milestones))
 
 
 @frozen
@@ -150,7 +158,7 @@ class Step(Warmable):
 
     def scheduled(self, lr: float, clock: Clock) -> float:
         """Learning rate without warm-up."""
-        return lr * self.gamma ** (clock.passed(self.by) // self.step_size)
+        return lr * _power(self.gamma, clock.passed(self.by) // self.step_size)
 
 
 @frozen
@@ -162,7 +170,7 @@ class Exponential(Warmable):
 
     def scheduled(self, lr: float, clock: Clock) -> float:
         """Learning rate without warm-up."""
-        return lr * self.gamma ** clock.passed(self.by)
+        return lr * _power(self.gamma, clock.passed(self.by))
 
 
 @frozen

@@ -46,7 +46,7 @@ from xtrain.spec.run import (
     State,
     StepInput,
 )
-from xtrain.spec.tensors import Shape, TensorSpec
+from xtrain.spec.tensors import Shape, TensorSpec, from_bfloat16
 
 __all__ = [
     "LSTM",
@@ -101,6 +101,7 @@ __all__ = [
     "Transform",
     "Tree",
     "explain",
+    "from_bfloat16",
     "keep_mask",
     "pools_first",
     "rates",

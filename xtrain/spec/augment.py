@@ -9,14 +9,16 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from xtrain.spec.base import Count, NonNegative, NonNegativeInt, Positive, frozen
+from xtrain.spec.base import LARGEST_SIDE, NonNegative, Side, frozen
 from xtrain.spec.tensors import Shape, ShapeError
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
 PixelOrPixels = Pixel | Annotated[tuple[Pixel, ...], Field(min_length=1), Strict(False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Sides = Count | Annotated[tuple[Count, Count], Strict(False)]
-Range = Annotated[tuple[NonNegative, NonNegative], Strict(False)]
+Sides = Side | Annotated[tuple[Side, Side], Strict(False)]
+Factor = Annotated[float, Field(ge=0, le=1e6)]
+Range = Annotated[tuple[Factor, Factor], Strict(False)]
+Ratio = Annotated[float, Field(ge=1e-6, le=1e6)]
 Degrees = NonNegative | Annotated[tuple[float, float], Strict(False)]
 HueShift = Annotated[float, Field(ge=-0.5, le=0.5)]
 Hue = Annotated[float, Field(ge=0, le=0.5)] | Annotated[tuple[HueShift, HueShift], Strict(False)]
@@ -28,8 +30,8 @@ class RandomCrop:
 
     words: ClassVar[int] = 2
     op: Literal["random_crop"] = "random_crop"
-    size: Count
-    padding: NonNegativeInt = 0
+    size: Side
+    padding: Annotated[int, Field(ge=0, le=LARGEST_SIDE)] = 0
 
     def output_shape(self, shape: Shape) -> Shape:
         """A square; `ShapeError` where the padded image is smaller."""
@@ -47,7 +49,7 @@ class CenterCrop:
 
     words: ClassVar[int] = 0
     op: Literal["center_crop"] = "center_crop"
-    size: Count
+    size: Side
 
     def output_shape(self, shape: Shape) -> Shape:
         """A square, whatever the image."""
@@ -127,7 +129,7 @@ class RandomErasing:
     op: Literal["random_erasing"] = "random_erasing"
     p: Probability = 0.5
     scale: Annotated[tuple[Probability, Probability], Strict(False)] = (0.02, 0.33)
-    ratio: Annotated[tuple[Positive, Positive], Strict(False)] = (0.3, 3.3)
+    ratio: Annotated[tuple[Ratio, Ratio], Strict(False)] = (0.3, 3.3)
     value: PixelOrPixels = 0
 
     @model_validator(mode="after")
@@ -153,7 +155,7 @@ class Cutout:
 
     words: ClassVar[int] = 2
     op: Literal["cutout"] = "cutout"
-    size: Count
+    size: Side
     value: PixelOrPixels = 0
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -171,9 +173,9 @@ class ColorJitter:
 
     words: ClassVar[int] = 5  # the order, and a factor for each
     op: Literal["color_jitter"] = "color_jitter"
-    brightness: NonNegative | Range = 0.0
-    contrast: NonNegative | Range = 0.0
-    saturation: NonNegative | Range = 0.0
+    brightness: Factor | Range = 0.0
+    contrast: Factor | Range = 0.0
+    saturation: Factor | Range = 0.0
     hue: Hue = 0.0
 
     @model_validator(mode="after")

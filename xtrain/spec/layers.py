@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from xtrain.spec.base import Count, Fraction, NonNegativeInt, Positive, frozen
+from xtrain.spec.base import Count, Depth, Fraction, NonNegativeInt, Positive, frozen
 from xtrain.spec.tensors import Init, Shape, ShapeError, TensorSpec, drawn, format_shape
 
 
@@ -32,6 +32,14 @@ class Layer:
         """Multiply-adds for one sample; as torchinfo counts them, a bias counts as one."""
         return 0
 
+    def working(self, shape: Shape) -> int:
+        """How many numbers it keeps of each sample of a batch on the way to its output."""
+        return 0
+
+    def unfolded(self, shape: Shape) -> int:
+        """How many numbers the windows of one sample hold, side by side for a matrix product."""
+        return 0
+
 
 def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
@@ -44,6 +52,11 @@ def _window(size: int, kernel: int, stride: int, padding: int) -> int:
     if size + 2 * padding < kernel:
         raise ShapeError(f"a window of {kernel} does not fit into {size} pixels with padding {padding}")
     return out
+
+
+def _padded(shape: Shape, padding: int) -> int:
+    channels, height, width = shape
+    return channels * (height + 2 * padding) * (width + 2 * padding)
 
 
 @frozen
@@ -73,6 +86,14 @@ class Conv2d(Layer):
         """Every parameter once per output position."""
         positions = math.prod(self.output_shape(shape)[1:])
         return positions * sum(tensor.size for tensor in self.tensors(shape).values())
+
+    def working(self, shape: Shape) -> int:
+        """The padded image."""
+        return _padded(shape, self.padding)
+
+    def unfolded(self, shape: Shape) -> int:
+        """A window of all input channels for each output position."""
+        return shape[0] * self.kernel_size**2 * math.prod(self.output_shape(shape)[1:])
 
 
 @frozen
@@ -154,6 +175,14 @@ class _Pool(Layer):
             raise ShapeError(f"padding {self.padding} is more than half of kernel_size {self.kernel_size}")
         windows = (_window(n, self.kernel_size, self.step, self.padding) for n in (height, width))
         return (channels, *windows)
+
+    def working(self, shape: Shape) -> int:
+        """The padded image."""
+        return _padded(shape, self.padding)
+
+    def unfolded(self, shape: Shape) -> int:
+        """A window for each element of the output."""
+        return self.kernel_size**2 * math.prod(self.output_shape(shape))
 
 
 @frozen
@@ -237,7 +266,7 @@ class LSTM(Layer):
 
     op: Literal["lstm"] = "lstm"
     hidden_size: Count
-    num_layers: Count = 1
+    num_layers: Depth = 1
 
     def output_shape(self, shape: Shape) -> Shape:
         """(steps, hidden_size)."""
@@ -262,6 +291,10 @@ class LSTM(Layer):
     def multiply_adds(self, shape: Shape) -> int:
         """Every parameter once at every step."""
         return shape[0] * sum(tensor.size for tensor in self.tensors(shape).values())
+
+    def working(self, shape: Shape) -> int:
+        """The gates of every step."""
+        return shape[0] * 4 * self.hidden_size
 
 
 @frozen

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Shape = tuple[int, ...]
 
 
@@ -34,6 +37,11 @@ class ShapeError(ValueError):
 def format_shape(shape: Shape) -> str:
     """`3x32x32`, as the error messages and tables write a shape."""
     return "x".join(map(str, shape)) or "scalar"
+
+
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The same numbers as float32, of which a bfloat16 is the upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 Init = Literal["default", "kaiming_normal", "normal"]

@@ -16,6 +16,7 @@ from xtrain.errors import RecipeError, suggest
 T = TypeVar("T")
 
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
+_LONGEST = 200  # letters of a value that an error shows
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 
 
@@ -23,9 +24,14 @@ def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     """Make a `kind` from plain values. `RecipeError` tells every problem, `where` what they came from."""
     try:
         # As JSON, because strictness there still lets objects become dataclasses and arrays tuples.
-        return TypeAdapter(kind).validate_json(json.dumps(dict(values), default=_foreign))
+        text = json.dumps(dict(values), default=_foreign)
     except RecursionError:
         raise RecipeError("is nested too deeply", where=where) from None
+    except (ValueError, TypeError) as error:  # a number of too many digits, a key that is no text
+        problem = str(error).partition(";")[0]  # without Python's advice to its programmers
+        raise RecipeError(f"can't be read: {problem}", where=where) from None
+    try:
+        return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         problems = _merged([_problem(kind, found) for found in error.errors(include_url=False)])
     if len(problems) == 1:
@@ -54,7 +60,10 @@ def _problem(kind: Any, found: ErrorDetails) -> tuple[str, str]:
     if found["type"] in _UNKNOWN_KEY:
         keys, owner = _descend(kind, parents)
         allowed = [field.name for field in fields(owner)] if is_dataclass(owner) else []
-        return f"{_dotted([*keys, last])} = {found['input']!r}", f"unknown key; {suggest(str(last), allowed)}"
+        return (
+            f"{_dotted([*keys, last])} = {_shown(found['input'])}",
+            f"unknown key; {suggest(str(last), allowed)}",
+        )
     keys, _ = _descend(kind, found["loc"])
     key = _dotted(keys)
     if found["type"] in _MISSING:
@@ -68,7 +77,13 @@ def _problem(kind: Any, found: ErrorDetails) -> tuple[str, str]:
         discriminator = str(context["discriminator"]).strip("'")
         return f"{key}.{discriminator} = {tag!r}", f"unknown; {suggest(tag, tags)}"
     message = re.sub("^(Input|String|Value error,) ", "", found["msg"])
-    return f"{key} = {found['input']!r}", message
+    return f"{key} = {_shown(found['input'])}", message
+
+
+def _shown(value: Any) -> str:
+    """The value as the user wrote it; of a long one its beginning."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str | int], Any]:

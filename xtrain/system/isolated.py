@@ -22,10 +22,11 @@ T = TypeVar("T")
 
 _BOOT = """
 import json, sys
-with open(sys.argv[1] + "/path.json", encoding="utf-8") as file:
-    sys.path[:] = json.load(file)
+folder = sys.argv[1]
+with open(folder + "/caller.json", encoding="utf-8") as file:
+    sys.path[:], sys.argv[:] = json.load(file)
 from xtrain.system.isolated import answer
-answer(sys.argv[1])
+answer(folder)
 """
 
 
@@ -38,7 +39,7 @@ def isolated(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
     with tempfile.TemporaryDirectory(prefix="xtrain-") as name:
         folder = Path(name)
-        (folder / "path.json").write_text(json.dumps(sys.path), encoding="utf-8")
+        (folder / "caller.json").write_text(json.dumps([sys.path, sys.argv]), encoding="utf-8")
         (folder / "call").write_bytes(pickle.dumps((function, args, kwargs)))
         code = _wait([sys.executable, "-c", _BOOT, name])
         if not (folder / "result").is_file():
@@ -81,6 +82,9 @@ def answer(name: str) -> None:
 
 def _pickled(result: object, failure: BaseException | None) -> bytes:
     try:
-        return pickle.dumps((result, failure))
+        packed = pickle.dumps((result, failure))
+        if failure is not None:
+            pickle.loads(packed)  # noqa: S301 - an error may travel and yet not arrive
+        return packed
     except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
         return pickle.dumps((None, XtrainError(f"what the call gave can't be sent back: {failure or error}")))

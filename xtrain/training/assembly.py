@@ -14,9 +14,12 @@ from xtrain.errors import DataError
 from xtrain.protocols import Backend, Dataset, Loop, Model, Optimizer
 from xtrain.recipe import Job
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs import weights as weight_files
 from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
 from xtrain.training.observers import Observer
+
+_CHANGED = "the data has changed since the run was made: bring it back, or begin a new run"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,8 @@ def chosen(options: Options, run: Run | None = None) -> tuple[Options, str]:
     """
     if options.backend:
         return options, ""
-    if run and run.sessions:
-        last = run.sessions[-1]
-        return replace(options, backend=last["backend"], threads=options.threads or last["threads"]), ""
+    if run and (last := run.last_used):
+        return replace(options, backend=last[0], threads=options.threads or last[1]), ""
     name, why = plugins.default()
     return replace(options, backend=name), why
 
@@ -79,15 +81,24 @@ def open_backend(options: Options, model: ModelSpec, precision: Precision = "flo
     return backend
 
 
-def load_data(job: Job, data_dir: Path | None) -> data.Arrays:
-    """Both splits in memory. `DataError` where they are not what the job was bound to."""
+def load_data(job: Job, data_dir: Path | None, expected: str | None = None) -> data.Arrays:
+    """Both splits in memory. `DataError` where they are not what the job was bound to.
+
+    `expected` is the SHA-256 of the arrays that a run was made with.
+    """
     arrays = data.load(job.recipe.data, data_dir)
-    found, expected = (len(arrays.train_labels), len(arrays.test_labels)), (job.data.train, job.data.test)
-    if found != expected:
+    train, test = len(arrays.train_labels), len(arrays.test_labels)
+    if (train, test) != (job.data.train, job.data.test):
         raise DataError(
-            f"has {found[0]} training and {found[1]} test images, not {expected[0]} and {expected[1]}",
+            f"has {train} training and {test} test images, not {job.data.train} and {job.data.test}",
             where=job.data.name,
-            remedy="the data has changed since the run began: bring it back, or begin a new run",
+            remedy=_CHANGED,
+        )
+    if expected and arrays.sha256() != expected:
+        raise DataError(
+            "is not the data that the run was made with (its hash differs)",
+            where=job.data.name,
+            remedy=_CHANGED,
         )
     return arrays
 
@@ -142,10 +153,10 @@ def initial_state(job: Job) -> State:
     if given is None:
         return plan.initial_state(job.recipe.seed, job.model)
     path = Path(given)
-    if path.suffix == ".safetensors" and path.is_file():
-        return checkpoints.load_weights(path, job.model)
+    if weight_files.is_file(path):
+        return weight_files.load(path, job.model)
     run, name = locate(path)
-    if name == "last" and path.name != "last" and os.path.lexists(run.checkpoints / "best"):
+    if name == "last" and path.name != "last" and checkpoints.pointed(run.checkpoints / "best"):
         name = "best"
-    found = checkpoints.load(run.checkpoint(name), job.model)
+    _, found = run.load(name, job.model)
     return checkpoints.averaged(found.model, found.optimizer)

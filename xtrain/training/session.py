@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from xtrain.errors import XtrainError
+from xtrain.errors import UsageError, XtrainError
 from xtrain.protocols import Backend
 from xtrain.recipe import Job
+from xtrain.runs import binding
 from xtrain.runs import checkpoint as checkpoints
-from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.checkpoint import Bound, Checkpoint
 from xtrain.runs.progress import Progress, Sums
-from xtrain.runs.run import Run
+from xtrain.runs.run import Run, note
 from xtrain.spec import Precision
 from xtrain.system.interrupt import Interrupt, listening
 from xtrain.system.machine import usable_cores
@@ -33,11 +34,12 @@ from xtrain.training.trainer import Store, Trainer, evaluate
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ended."""
+    """How a session ended; `idle` where there was nothing to do, and no session was opened."""
 
     run: Run
     finished: bool
     step: int
+    idle: bool = False
 
 
 def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
@@ -45,24 +47,84 @@ def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
     with listening() as interrupt:
         weights = initial_state(job)  # what is wrong with `init_from` is said before a framework loads
         backend = open_backend(options, job.model, job.recipe.loop.precision)
-        parts = build(backend, job, load_data(job, options.data_dir), weights)
-        run = Run.create(out or new_path(job.recipe.name, backend.name), job.recipe)
-        with run.locked():
+        arrays = load_data(job, options.data_dir)
+        parts, data_hash = build(backend, job, arrays, weights), arrays.sha256()
+        del arrays
+        identity = {
+            "backend": backend.name,
+            "device": backend.device,
+            "threads": options.threads,
+            "precision": job.recipe.loop.precision,
+            "processes": 1,
+        }
+        path = out or new_path(job.recipe.name, backend.name)
+        facts = _facts(job, backend, options, Progress())
+        with Run.created(path, job, data_hash, identity, facts) as run:
             return _session(run, job, backend, parts, Progress(), options, interrupt)
 
 
 def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
-    """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet."""
+    """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet.
+
+    Raises:
+        UsageError: recipe.toml is not the one that the run was trained with; fewer epochs than are done.
+        DataError: nor is the data.
+
+    """
     with listening() as interrupt, run.locked():
         run.sweep()
-        weights, moments, progress = None, None, Progress()
-        if name != "last" or os.path.lexists(run.checkpoints / "last"):
-            start = checkpoints.load(run.checkpoint(name), job.model)
-            weights, moments, progress = start.model, start.optimizer, start.progress
+        start = _start(run, name, job)
+        run.check_recipe(job.recipe, start.bound.recipe if start and start.bound else None)
+        progress = start.progress if start else Progress()
+        _check_epochs(job, progress)
+        if job.is_over(progress.epoch, progress.stopping) and not _to_restore(job, progress):
+            return Outcome(run, True, progress.step, idle=True)
+        _tell_epochs(run, job, progress)
         backend = open_backend(options, job.model, job.recipe.loop.precision)
-        arrays = load_data(job, options.data_dir)
-        parts = build(backend, job, arrays, weights or initial_state(job), moments)
+        arrays = load_data(job, options.data_dir, run.data_hash)
+        weights, optimizer_state = (start.model, start.optimizer) if start else (initial_state(job), None)
+        parts = build(backend, job, arrays, weights, optimizer_state)
+        _go_back(run, progress, start)
+        run.set_recipe(job.recipe)
+        run.open_session(_facts(job, backend, options, progress))
         return _session(run, job, backend, parts, progress, options, interrupt)
+
+
+def _start(run: Run, name: str, job: Job) -> Checkpoint | None:
+    """The checkpoint to go on from; None where the run has none yet."""
+    if name == "last" and not checkpoints.listed(run.checkpoints):
+        return None
+    return run.load(name, job.model)[1]
+
+
+def _check_epochs(job: Job, progress: Progress) -> None:
+    begun = progress.epoch + (progress.batch > 0)
+    if job.recipe.loop.epochs < begun:
+        state = "begun" if progress.batch else "done"
+        raise UsageError(
+            f"loop.epochs = {job.recipe.loop.epochs}: {begun} are {state} already",
+            remedy="give as many or more; an earlier checkpoint can be resumed by its folder",
+        )
+
+
+def _to_restore(job: Job, progress: Progress) -> bool:
+    stopping = job.recipe.stopping
+    return stopping is not None and stopping.restore_best and not progress.restored
+
+
+def _tell_epochs(run: Run, job: Job, progress: Progress) -> None:
+    """Say aloud where another number of epochs changes the learning rates of a run that has begun."""
+    before = replace(job, recipe=run.recipe)
+    if not progress.step or not job.recipe.schedule.needs_epochs or before.steps == job.steps:
+        return
+    step = progress.step + 1
+    rates = [each.lr(each.clock(min(step, each.steps), progress.plateau.made)) for each in (before, job)]
+    was, now = before.recipe.loop.epochs, job.recipe.loop.epochs
+    note(
+        f"the schedule {job.recipe.schedule.name} depends on loop.epochs, which was {was} and is {now}: "
+        f"the learning rate of step {step} is {rates[1]:.6g} instead of {rates[0]:.6g}, and so on; "
+        f"a run of {now} epochs from the start gives other numbers"
+    )
 
 
 def evaluate_run(run: Run, name: str, options: Options, precision: Precision | None = None) -> Sums:
@@ -71,10 +133,10 @@ def evaluate_run(run: Run, name: str, options: Options, precision: Precision | N
     By default the run's own; its weights are float32 in any case.
     """
     job = run.job
-    start = checkpoints.load(run.checkpoint(name), job.model)
+    _, start = run.load(name, job.model)
     backend = open_backend(options, job.model, precision or job.recipe.loop.precision)
     weights = checkpoints.averaged(start.model, start.optimizer)
-    parts = build(backend, job, load_data(job, options.data_dir), weights)
+    parts = build(backend, job, load_data(job, options.data_dir, run.data_hash), weights)
     return evaluate(job, parts.loop, parts.test)[0]
 
 
@@ -89,16 +151,14 @@ def _session(
 ) -> Outcome:
     how, started = "failed", time.perf_counter()
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
-        _go_back(run, progress)
-        run.set_recipe(job.recipe)
-        run.open_session(_facts(job, backend, options, progress))
         ending.callback(lambda: run.close_session(how, time.perf_counter() - started, progress.step))
-        observers: list[Observer] = [MetricsFile(run.metrics_path), Curves(run), *options.observers]
+        metrics = MetricsFile(run)
+        observers: list[Observer] = [metrics, Curves(run), *options.observers]
         for observer in observers:
             ending.callback(observer.stop)
         try:
             interrupt.gentle = True
-            trainer = Trainer(job, parts, progress, observers, _store(run, job), interrupt.asked)
+            trainer = Trainer(job, parts, progress, observers, _store(run, job, metrics), interrupt.asked)
             start = Start(job, run.path, backend.name, backend.device, progress.step)
             for observer in observers:
                 observer.start(start)
@@ -113,28 +173,35 @@ def _session(
     return Outcome(run, finished, progress.step)
 
 
-def _go_back(run: Run, progress: Progress) -> None:
+def _go_back(run: Run, progress: Progress, start: Checkpoint | None) -> None:
     """Let the run's directory say what was true at `progress`."""
-    if progress.step:
-        checkpoints.mark_last(run.checkpoints, progress.step)
-    if progress.best_step and (run.checkpoints / f"step-{progress.best_step}").is_dir():
-        checkpoints.mark_best(run.checkpoints, progress.best_step)
-    else:
-        (run.checkpoints / "best").unlink(missing_ok=True)  # it was reached later than this
-    run.cut(lambda record: _happened(record, progress))
+    with _written(run):
+        if progress.step:
+            checkpoints.mark_last(run.checkpoints, progress.step)
+        if progress.best_step and (run.checkpoints / f"step-{progress.best_step}").is_dir():
+            checkpoints.mark_best(run.checkpoints, progress.best_step)
+        else:
+            (run.checkpoints / "best").unlink(missing_ok=True)  # it was reached later than this
+        run.cut(start.bound.metrics if start and start.bound else None, progress.step, progress.epoch)
 
 
-def _store(run: Run, job: Job) -> Store:
+def _store(run: Run, job: Job, metrics: MetricsFile) -> Store:
     """The run's folder of checkpoints."""
+    recipe, data_hash = binding.digest(binding.deciding(job.recipe)), run.data_hash or ""
 
     def save(checkpoint: Checkpoint, best: bool) -> None:
-        checkpoints.save(run.checkpoints, checkpoint)
+        run.check_place()
+        bound, step = Bound(recipe, data_hash, metrics.synced()), checkpoint.progress.step
+        checkpoints.save(run.checkpoints, replace(checkpoint, bound=bound))
         if best:
-            checkpoints.mark_best(run.checkpoints, checkpoint.progress.step)
-        if keep_last := job.recipe.loop.keep_last:
-            checkpoints.prune(run.checkpoints, keep_last, checkpoint.progress.best_step)
+            checkpoints.mark_best(run.checkpoints, step)
+        if keep := job.recipe.loop.kept:
+            checkpoints.prune(run.checkpoints, keep, step, checkpoint.progress.best_step)
 
-    return Store(save, lambda: checkpoints.load(run.checkpoint("best"), job.model))
+    def load_best(progress: Progress) -> Checkpoint:
+        return run.load(f"step-{progress.best_step}", job.model)[1]
+
+    return Store(save, load_best)
 
 
 @contextmanager
@@ -145,13 +212,6 @@ def _written(run: Run) -> Iterator[None]:
     except OSError as error:
         remedy = f"make room or make it writable, then go on with: xtrain run --resume {run.path}"
         raise XtrainError(f"the run can't be written: {error}", where=run.path, remedy=remedy) from error
-
-
-def _happened(record: dict[str, Any], progress: Progress) -> bool:
-    """True for a record that a run which stands at `progress` has behind it."""
-    if record["kind"] == "epoch":
-        return bool(record["epoch"] <= progress.epoch)
-    return bool(record["step"] <= progress.step)
 
 
 def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> dict[str, Any]:

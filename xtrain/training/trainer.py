@@ -29,10 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Store:
-    """Where checkpoints go; the second argument of `save` says whether it is the best so far."""
+    """Where checkpoints go; the second argument of `save` says whether it is the best so far.
+
+    `load_best` gives the one that `Progress.best_step` names.
+    """
 
     save: Callable[[Checkpoint, bool], None]
-    load_best: Callable[[], Checkpoint]
+    load_best: Callable[[Progress], Checkpoint]
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,7 @@ class Trainer:
         return True
 
     def _over(self) -> bool:
-        stopping = self._recipe.stopping
-        stopped = stopping is not None and stopping.over(self.progress.stopping)
-        return stopped or self.progress.epoch >= self._recipe.loop.epochs
+        return self._job.is_over(self.progress.epoch, self.progress.stopping)
 
     def _train_epoch(self) -> None:
         progress, loop = self.progress, self._recipe.loop
@@ -186,7 +187,7 @@ class Trainer:
         return best
 
     def _restore_best(self) -> None:
-        best = self._store.load_best()
+        best = self._store.load_best(self.progress)
         self._parts.model.load(best.model)
         self._parts.optimizer.load(best.optimizer)
         self.progress.restored = True
@@ -207,7 +208,7 @@ class Trainer:
         metrics = self._parts.loop.read([pending.handle for pending in self._pending])
         for pending, figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
-                loss = figures.loss_sum / pending.weight if pending.weight else figures.loss_sum
+                loss = figures.loss_sum / pending.weight if pending.weight else np.nan
                 raise NonFiniteError(f"the loss of step {pending.step} is {loss}", remedy=_REMEDY)
             self.progress.epoch_sums.add(figures, pending.count, pending.weight)
             self.progress.log_sums.add(figures, pending.count, pending.weight)

@@ -1,31 +1,35 @@
-"""metrics.jsonl: one JSON object a line."""
+"""metrics.jsonl as an observer: each record is a line as soon as it is known."""
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 
+from xtrain.runs.metrics import Appender, Written
+from xtrain.runs.run import Run
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 
 class MetricsFile(Observer):
-    """Appends each record as it comes; every line is handed to the system at once."""
+    """Appends to metrics.jsonl; `XtrainError` where the run's directory is no longer in its place."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, run: Run) -> None:
+        self._run, self._file = run, Appender(run.metrics_path)
 
     def train(self, record: TrainRecord) -> None:
-        """A line of kind train."""
-        self._write("train", record)
+        """Append a line of kind train."""
+        self._append("train", record)
 
     def epoch(self, record: EpochRecord) -> None:
-        """A line of kind epoch."""
-        self._write("epoch", record)
+        """Append a line of kind epoch."""
+        self._append("epoch", record)
+
+    def synced(self) -> Written:
+        """Wait until the lines are on the disk; what a checkpoint says of them."""
+        return self._file.synced()
 
     def stop(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _write(self, kind: str, record: TrainRecord | EpochRecord) -> None:
+    def _append(self, kind: str, record: TrainRecord | EpochRecord) -> None:
+        self._run.check_place()
         known = {name: value for name, value in asdict(record).items() if value is not None}
-        self._file.write(json.dumps({"kind": kind, **known}) + "\n")
-        self._file.flush()
+        self._file.append({"kind": kind, **known})

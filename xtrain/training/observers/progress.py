@@ -21,10 +21,9 @@ class Lines(Observer):
         self._rate = Rate()
 
     def start(self, start: Start) -> None:
-        """Remember where to count from."""
+        """Remember how far there is to go."""
         self._start = start
-        self._left = start.job.steps - start.step
-        self._first = start.step
+        self._last = start.job.steps
         self._rate = Rate()
 
     def step(self, step: int, samples: int) -> None:
@@ -33,11 +32,10 @@ class Lines(Observer):
 
     def train(self, record: TrainRecord) -> None:
         """Epoch, step, loss, images/s and time left."""
-        done = record.step - self._first
-        left = self._rate.seconds / done * (self._left - done) if done else 0.0
+        left = self._rate.left(self._last - record.step)
         self._say(
             f"epoch {record.epoch}/{self._start.job.recipe.loop.epochs}  step {record.step}  "
-            f"loss {record.loss:.4f}  {self._rate.value:,.0f} images/s  {clock(left)} left"
+            f"loss {record.loss:.4f}  {self._rate} images/s  {left} left"
         )
 
     def epoch(self, record: EpochRecord) -> None:
@@ -85,7 +83,7 @@ class Bar(Observer):
         """Move the bar."""
         self._rate.add(samples)
         epoch = (step - 1) // self._per_epoch + 1
-        self._bar.update(self._task, completed=step, step=step, epoch=epoch, rate=f"{self._rate.value:,.0f}")
+        self._bar.update(self._task, completed=step, step=step, epoch=epoch, rate=str(self._rate))
 
     def train(self, record: TrainRecord) -> None:
         """Show the loss."""
@@ -101,24 +99,37 @@ class Bar(Observer):
 
 
 class Rate:
-    """Images per second since it was made."""
+    """Images per second of a session, from the end of its first step on.
+
+    The first step compiles and fills caches: its images and its seconds do not count. Evaluation and
+    checkpoints, which a run waits for as well, do.
+    """
 
     def __init__(self) -> None:
-        self._started, self._images = time.perf_counter(), 0
+        self._started: float | None = None
+        self._steps = self._images = 0
 
     def add(self, images: int) -> None:
-        """Count some."""
+        """Count a step of so many images; the first one starts the clock."""
+        if self._started is None:
+            self._started = time.perf_counter()
+            return
+        self._steps += 1
         self._images += images
 
-    @property
-    def seconds(self) -> float:
-        """Since it was made."""
-        return time.perf_counter() - self._started
+    def left(self, steps: int) -> str:
+        """How long so many steps take, as `clock` has it; `-` before two steps are done."""
+        return clock(self._seconds / self._steps * steps) if self._steps else "-"
+
+    def __str__(self) -> str:
+        """`1,234`, or `-` before two steps are done."""
+        return f"{self._images / self._seconds:,.0f}" if self._steps else "-"
 
     @property
-    def value(self) -> float:
-        """Images per second."""
-        return self._images / max(self.seconds, 1e-9)
+    def _seconds(self) -> float:
+        """Since the first step ended; never 0, however coarse the clock."""
+        assert self._started is not None
+        return max(time.perf_counter() - self._started, 1e-9)
 
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:

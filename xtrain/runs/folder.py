@@ -1,0 +1,148 @@
+"""The files of a run directory: made whole, swept, its checkpoints found by name. No link leads out of it."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from xtrain.errors import UsageError, XtrainError
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.system.files import is_temporary, remove, sync_folder, temporary, write_new
+from xtrain.system.locks import Held, NoLocksError, locked, watched
+
+_FILES = r"recipe\.toml|run\.json|metrics\.jsonl|curves\.png"
+_NEW, _OLD = "new-", "old-"
+_POINTERS = ("last", "best")
+
+
+@contextmanager
+def made(path: Path, contents: Mapping[str, str]) -> Iterator[Held]:
+    """A new run directory with these files and an empty `checkpoints`, there by one rename and held.
+
+    A kill at any moment leaves either nothing at `path` or all of it; what a kill leaves beside it is swept
+    when a run is made under that name again. `UsageError` where `path` is there and not an empty directory.
+    """
+    path = path.absolute()
+    beside = temporary(path, _NEW)
+    try:
+        _check_free(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_beside(path)
+        beside.mkdir()
+        try:
+            (beside / "checkpoints").mkdir()
+            for name, content in contents.items():
+                write_new(beside / name, content)
+            sync_folder(beside)
+        except OSError:
+            remove(beside)
+            raise
+    except OSError as error:
+        raise XtrainError(f"the run directory can't be made: {error.strerror}", where=path) from error
+    with _held(beside) as held:
+        try:
+            if path.is_dir():
+                path.rmdir()
+            beside.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            remove(beside)
+            _check_free(path)  # another process may have been quicker
+            raise XtrainError(f"the run directory can't be made: {error.strerror}", where=path) from error
+        yield held.renamed(path)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[Held]:
+    try:
+        with locked(folder) as held:
+            yield held
+    except NoLocksError:
+        with watched(folder) as held:
+            yield held
+
+
+def _check_free(path: Path) -> None:
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    is_run = all((path / name).is_file() for name in ("recipe.toml", "run.json"))
+    going_on = f", or go on with: xtrain run --resume {path}" if is_run else ""
+    raise UsageError(
+        "exists and is not an empty directory", where=path, remedy=f"choose another --out{going_on}"
+    )
+
+
+def _sweep_beside(path: Path) -> None:
+    """Remove what killed processes left of runs of this name; what a living one holds stays."""
+    for entry in path.parent.iterdir():
+        if is_temporary(entry.name, re.escape(path.name), _NEW) and not entry.is_symlink():
+            with suppress(OSError), locked(entry):  # BlockingIOError: its process is alive
+                remove(entry)
+
+
+def sweep(path: Path) -> None:
+    """Remove what only xtrain itself names and a killed session left half-done; follow no link.
+
+    A checkpoint that was being replaced goes back to its name where the new one did not get there.
+    """
+    for entry in list(path.iterdir()):
+        if is_temporary(entry.name, _FILES):
+            remove(entry)
+    folder = path / "checkpoints"
+    check_own(folder)
+    for entry in list(folder.iterdir()) if folder.is_dir() else []:
+        if is_temporary(entry.name, checkpoints.NAME, _OLD) and not entry.is_symlink():
+            name = entry.name.removeprefix(f".{_OLD}").partition(".")[0]
+            if not os.path.lexists(folder / name):
+                entry.rename(folder / name)
+            else:
+                remove(entry)
+        elif is_temporary(entry.name, f"{checkpoints.NAME}|last|best"):
+            remove(entry)
+
+
+def check_own(folder: Path) -> None:
+    """`XtrainError` where the folder of checkpoints is a link: what lies behind it is not the run's."""
+    if folder.is_symlink():
+        raise XtrainError(
+            "is a link, and xtrain writes and deletes only inside a run's own directory",
+            where=folder,
+            remedy="put the folder itself there, for instance by cp -rL",
+        )
+
+
+def checkpoint(folder: Path, name: str) -> Path | None:
+    """The folder of a checkpoint by its name or by `last` or `best`; None where there is none."""
+    if name in _POINTERS:
+        name = checkpoints.pointed(folder / name) or ""
+    if not re.fullmatch(checkpoints.NAME, name) or not (folder / name).is_dir():
+        return None
+    return folder / name
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the most steps whose files are all those that were written."""
+    return next((path for path in reversed(checkpoints.listed(folder)) if checkpoints.is_whole(path)), None)
+
+
+def names(folder: Path) -> list[str]:
+    """The names by which checkpoints can be asked for."""
+    pointers = [name for name in _POINTERS if checkpoint(folder, name)]
+    return [*pointers, *(path.name for path in checkpoints.listed(folder))]
+
+
+def toml(path: Path) -> dict[str, Any]:
+    """A TOML file's values; nothing where it can't be read, which its reader has told."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def dumped(value: Mapping[str, Any]) -> str:
+    """A table as JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

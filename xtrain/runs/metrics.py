@@ -1,0 +1,108 @@
+"""metrics.jsonl on disk: one JSON object a line, appended, synced at each checkpoint, trimmed on resume."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xtrain.errors import XtrainError
+from xtrain.system.files import open_to_append, parse_json
+
+Record = dict[str, Any]
+_REMEDY = "put the file back as it was, or move it away to go on without the records before"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a checkpoint says of metrics.jsonl: its length and SHA-256 up to there."""
+
+    bytes: int
+    sha256: str
+
+
+class Appender:
+    """Appends records; every line is handed to the system at once."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        self._bytes, self._hash = len(content), hashlib.sha256(content)
+        self._handle = open_to_append(path)
+
+    def append(self, record: Record) -> None:
+        """Write one line."""
+        line = (json.dumps(record) + "\n").encode()
+        left = memoryview(line)
+        while left:
+            left = left[os.write(self._handle, left) :]
+        self._bytes += len(line)
+        self._hash.update(line)
+
+    def synced(self) -> Written:
+        """Wait until all lines are on the disk; what they are up to here."""
+        os.fsync(self._handle)
+        return Written(self._bytes, self._hash.hexdigest())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._handle)
+
+
+def read_records(path: Path) -> list[Record]:
+    """Every record of the file, none where it is missing; a last line that a kill cut short is left out.
+
+    `XtrainError` names the first line that is damaged.
+    """
+    return _parsed(_lines(path)[0], path)
+
+
+def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes:
+    """The content up to where a run stands: what it will write again is cut.
+
+    Args:
+        path: of the file; a missing one has no records.
+        written: what the checkpoint says; without it records are looked at one by one.
+        step, epoch: where the run stands.
+
+    Raises:
+        XtrainError: what should stay is not what was written.
+
+    """
+    if written is None or not path.is_file():
+        kept = [line for line in _lines(path)[0] if _happened(_parsed([line], path)[0], step, epoch)]
+        return b"".join(line + b"\n" for line in kept)
+    content = path.read_bytes()[: written.bytes]
+    if hashlib.sha256(content).hexdigest() != written.sha256:
+        lines, cut = content.split(b"\n"), written.bytes - len(content)
+        _parsed(lines[:-1], path)  # names a line that is damaged
+        problem = f"{cut} bytes are missing" if cut else "its records are not those that were written"
+        raise XtrainError(f"{problem} up to step {step} (its hash differs)", where=path, remedy=_REMEDY)
+    return content
+
+
+def _lines(path: Path) -> tuple[list[bytes], bytes]:
+    """Whole lines, and what follows the last of them."""
+    if not path.is_file():
+        return [], b""
+    *lines, rest = path.read_bytes().split(b"\n")
+    return lines, rest
+
+
+def _parsed(lines: list[bytes], path: Path) -> list[Record]:
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = parse_json(line.decode())
+            if not isinstance(record, dict) or record.get("kind") not in ("train", "epoch"):
+                raise ValueError("no record of kind train or epoch")
+        except ValueError as error:
+            raise XtrainError(f"line {number} is damaged: {error}", where=path, remedy=_REMEDY) from error
+        records.append(record)
+    return records
+
+
+def _happened(record: Record, step: int, epoch: int) -> bool:
+    """True for a record that a run which stands there has behind it."""
+    key, place = ("epoch", epoch) if record["kind"] == "epoch" else ("step", step)
+    return bool(record.get(key, 0) <= place)

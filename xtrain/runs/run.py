@@ -1,0 +1,341 @@
+"""The run directory: recipe, identity and data's facts, one entry per session, metrics, checkpoints."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from xtrain import data
+from xtrain.data import DatasetInfo
+from xtrain.errors import CheckpointError, UsageError, XtrainError
+from xtrain.recipe import Job, Recipe, load_recipe
+from xtrain.runs import binding, folder
+from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.checkpoint import Checkpoint
+from xtrain.runs.metrics import Record, Written, read_records, trimmed
+from xtrain.spec import ModelSpec
+from xtrain.spec.validation import validated
+from xtrain.system.files import read_json, write_atomically
+from xtrain.system.locks import Held, NoLocksError, locked, watched
+
+FORMAT = 1
+"""Of a run directory; format 0 has no number, no identity and no facts of the data in its run.json."""
+
+_NOTES = logging.getLogger("xtrain.note")
+_TRIES = 100
+_FREE = ("loop.epochs", "loop.log_every", "loop.checkpoint_every", "loop.keep_last")
+
+
+class Run:
+    """A run on disk. What it says of itself is read anew each time.
+
+    Args:
+        path: its directory. `UsageError` where that is none.
+
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._held: Held | None = None
+        if not is_run(self.path):
+            raise UsageError(
+                "is not a run directory (no recipe.toml and run.json in it)",
+                where=self.path,
+                remedy="give the directory that `xtrain run` named in its last line",
+            )
+
+    @classmethod
+    @contextmanager
+    def created(
+        cls, path: Path, job: Job, data_hash: str, identity: Mapping[str, Any], session: Record
+    ) -> Iterator["Run"]:
+        """Make a new run directory, whole and held from its first moment.
+
+        Args:
+            path: where; an empty directory may be there.
+            job: what is trained.
+            data_hash: SHA-256 of the data's arrays.
+            identity: backend, device, threads, precision, processes.
+            session: facts of the session that begins.
+
+        Raises:
+            UsageError: something is there already.
+            XtrainError: the disk refuses.
+
+        """
+        about = {
+            "format": FORMAT,
+            "name": job.recipe.name,
+            "identity": dict(identity),
+            "data": {**asdict(job.data), "sha256": data_hash},
+            "recipe": binding.deciding(job.recipe),
+            "sessions": [_opened(session)],
+        }
+        contents = {
+            "recipe.toml": job.recipe.to_toml(),
+            "run.json": folder.dumped(about),
+            "metrics.jsonl": "",
+        }
+        with folder.made(path, contents) as held:
+            run = cls(path)
+            run._held = held
+            try:
+                yield run
+            finally:
+                run._held = None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held by a session while it writes; the system lets go of it when a process dies."""
+        try:
+            with locked(self.path) as self._held:
+                yield
+        except BlockingIOError:
+            raise UsageError(
+                "another process is training this run", where=self.path, remedy="wait for it, or end it"
+            ) from None
+        except NoLocksError:
+            note(f"{self.path} lies on a file system without locks: let no second process train this run")
+            with watched(self.path) as self._held:
+                yield
+        finally:
+            self._held = None
+
+    @property
+    def in_place(self) -> bool:
+        """False where the held directory was moved or removed."""
+        return not (self._held and self._held.moved())
+
+    def check_place(self) -> None:
+        """`XtrainError` where the held directory was moved or removed: nothing must be written elsewhere."""
+        if not self.in_place:
+            raise XtrainError(
+                "the run directory was moved or removed while it was trained",
+                where=self.path,
+                remedy="what was saved before lies where it is now; go on from there with --resume",
+            )
+
+    @property
+    def about(self) -> Record:
+        """What run.json says. `UsageError` where it is damaged."""
+        path = self.path / "run.json"
+        try:
+            found = read_json(path)
+            sessions = found["sessions"]
+            if not isinstance(sessions, list) or not all(isinstance(each, dict) for each in sessions):
+                raise ValueError("its sessions are no list of tables")
+            if found.get("format", 0) not in (0, FORMAT):
+                raise ValueError(f"its format is {found['format']!r}, this xtrain reads 0 and {FORMAT}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"is damaged: {error!r}", where=path) from error
+        return dict(found)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.recipe_with({})
+
+    def recipe_with(self, overrides: Mapping[str, Any]) -> Recipe:
+        """The recipe a resume goes on with: as the run began, but for how long and how often."""
+        foreign = [key for key in overrides if key not in _FREE]
+        if foreign:
+            raise UsageError(
+                f"a resume goes on as the run began, {foreign[0]} can't be changed: "
+                f"only {', '.join(_FREE)} can",
+                remedy=f'begin a new run from its weights: --set init_from="{self.path}"',
+            )
+        path = self.path / "recipe.toml"
+        if not self.about.get("format") and "keep_last" not in folder.toml(path).get("loop", {}):
+            overrides = {"loop.keep_last": "all", **overrides}  # what format 0 meant by saying nothing
+        return load_recipe(path, overrides)
+
+    @property
+    def job(self) -> Job:
+        """The recipe over its data's facts, for which no data is read."""
+        return self.job_with({})
+
+    def job_with(self, overrides: Mapping[str, Any]) -> Job:
+        """The job a resume goes on with; see `recipe_with`."""
+        recipe = self.recipe_with(overrides)
+        return recipe.bind(self._facts() or data.info(recipe.data), where=self.path / "recipe.toml")
+
+    def _facts(self) -> DatasetInfo | None:
+        """Those of the data that run.json holds; None in format 0."""
+        facts = self.about.get("data")
+        if facts is None:
+            return None
+        if not isinstance(facts, dict):
+            raise UsageError("is damaged: its data is no table", where=self.path / "run.json")
+        given = {key: value for key, value in facts.items() if key != "sha256"}
+        return validated(DatasetInfo, given, where=self.path / "run.json")
+
+    @property
+    def data_hash(self) -> str | None:
+        """SHA-256 of the arrays that the run was made with; None in format 0."""
+        facts = self.about.get("data")
+        return str(facts["sha256"]) if isinstance(facts, dict) and "sha256" in facts else None
+
+    def check_recipe(self, recipe: Recipe, expected: str | None) -> None:
+        """`UsageError` where the recipe decides other numbers than the one whose hash is expected.
+
+        Args:
+            recipe: of recipe.toml as it is now.
+            expected: hash that the checkpoint carries, None where it carries none.
+
+        """
+        began = self.about.get("recipe")
+        if not isinstance(began, dict):
+            return  # format 0
+        if expected not in (None, binding.digest(began)):
+            raise UsageError(
+                "its recipe is not the one that the checkpoint was trained with (its hash differs)",
+                where=self.path / "run.json",
+                remedy="put run.json back as it was",
+            )
+        differences = binding.differences(binding.renewed(began, recipe), binding.deciding(recipe))
+        if differences:
+            raise UsageError(
+                f"is not the recipe that the run was trained with: {'; '.join(differences)}",
+                where=self.path / "recipe.toml",
+                remedy=f'put it back; or, if it was meant, begin a new run with init_from = "{self.path}"',
+            )
+
+    def set_recipe(self, recipe: Recipe) -> None:
+        """Keep what a resume changed, such as more epochs."""
+        self.check_place()
+        write_atomically(self.path / "recipe.toml", recipe.to_toml())
+
+    @property
+    def sessions(self) -> list[Record]:
+        """One entry for each time the run was started or resumed."""
+        return list(self.about["sessions"])
+
+    @property
+    def last_used(self) -> tuple[str, int | None] | None:
+        """Backend and number of threads of the last session, else those that the run was made with."""
+        about = self.about
+        for found in (*reversed(about["sessions"]), about.get("identity", {})):
+            if isinstance(found.get("backend"), str):
+                threads = found.get("threads")
+                return found["backend"], threads if isinstance(threads, int) else None
+        return None
+
+    def open_session(self, facts: Record) -> None:
+        """Add an entry; the one before it, if it never ended, was killed."""
+        sessions = self.sessions
+        if sessions and sessions[-1].get("exit") == "running":
+            sessions[-1]["exit"] = "killed"
+        self._set_sessions([*sessions, _opened(facts)])
+
+    def close_session(self, exit_: str, seconds: float, step: int) -> None:
+        """Say how the last session ended; nothing where the directory is no longer in its place."""
+        if not self.in_place:
+            return
+        *before, last = self.sessions
+        ended = {**last, "exit": exit_, "ended": _now(), "seconds": round(seconds, 3), "to_step": step}
+        self._set_sessions([*before, ended])
+
+    def _set_sessions(self, sessions: list[Record]) -> None:
+        self.check_place()
+        write_atomically(self.path / "run.json", folder.dumped({**self.about, "sessions": sessions}))
+
+    @property
+    def metrics_path(self) -> Path:
+        """JSON lines, as they were recorded."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def history(self) -> list[Record]:
+        """Every record of `metrics.jsonl`; `XtrainError` names a damaged line."""
+        return read_records(self.metrics_path)
+
+    @property
+    def train(self) -> list[Record]:
+        """Records of kind train: epoch, step, loss, lr."""
+        return [record for record in self.history if record["kind"] == "train"]
+
+    @property
+    def epochs(self) -> list[Record]:
+        """Records of kind epoch: losses, accuracies and seconds."""
+        return [record for record in self.history if record["kind"] == "epoch"]
+
+    def cut(self, written: Written | None, step: int, epoch: int) -> None:
+        """Drop the records that a resume will write again.
+
+        Args:
+            written: what a checkpoint says of metrics.jsonl; None where it says nothing, as in format 0.
+            step, epoch: where the run stands.
+
+        """
+        self.check_place()
+        write_atomically(self.metrics_path, trimmed(self.metrics_path, written, step, epoch))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `step-N`, `last` and `best`."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, name: str = "last") -> Path:
+        """The folder of a checkpoint: `last`, `best` or `step-N`.
+
+        Where `last` is missing or leads nowhere it is the newest whole checkpoint, and that is said aloud.
+        """
+        found = folder.checkpoint(self.checkpoints, name)
+        if found is None and name == "last":
+            found = folder.newest(self.checkpoints)
+            if found is not None:
+                note(f"{self.checkpoints / 'last'} names no checkpoint: {found.name} is the newest whole one")
+        if found is None:
+            known = ", ".join(folder.names(self.checkpoints)) or "none"
+            raise UsageError(f"has no checkpoint {name!r}", where=self.path, remedy=f"it has: {known}")
+        return found
+
+    def load(self, name: str, model: ModelSpec) -> tuple[Path, Checkpoint]:
+        """A checkpoint by its name, whole, also where a training beside goes on and removes old ones."""
+        for _ in range(_TRIES):
+            path = self.checkpoint(name)
+            try:
+                return path, checkpoints.load(path, model)
+            except CheckpointError:
+                if path.is_dir():
+                    raise
+        raise CheckpointError(f"{name} is replaced faster than it can be read", where=self.checkpoints)
+
+    def sweep(self) -> None:
+        """Mend what a killed session left half-done. Only the one who holds the lock may do that."""
+        self.check_place()
+        folder.sweep(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def is_run(path: Path) -> bool:
+    """True for a directory that a run was made in."""
+    return all(os.path.isfile(path / name) for name in ("recipe.toml", "run.json"))
+
+
+def locate(path: str | Path) -> tuple[Run, str]:
+    """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
+    path = Path(path)
+    place = path if path.parent.name == "checkpoints" else path.absolute()
+    if place.parent.name == "checkpoints" and (place.name in ("last", "best") or place.is_dir()):
+        return Run(place.parent.parent), place.name
+    return Run(path), "last"
+
+
+def note(text: str) -> None:
+    """Say something that the user should know and that is no error; the command line shows it."""
+    _NOTES.warning(text)
+
+
+def _opened(facts: Record) -> Record:
+    return {"started": _now(), **facts, "exit": "running"}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
