@@ -1,17 +1,21 @@
-"""NumPy on the CPU: the semantics of every layer, loss and optimizer, written as code."""
+"""NumPy on the CPU: what it finds, and the builders of the other four parts."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import threadpoolctl
 
-from xtrain.errors import BackendError
-from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Probe, Split
-from xtrain_numpy import terms
+from xtrain.plugins import resolve_device
+from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
 from xtrain_numpy.dataset import NumpyDataset
+from xtrain_numpy.layers import LAYERS
 from xtrain_numpy.loop import NumpyLoop
+from xtrain_numpy.losses import LOSSES
 from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.optimizer import NumpyOptimizer
+from xtrain_numpy.updates import SHARED, UPDATES
+
+_DEVICES = ("cpu",)
 
 
 class NumpyBackend:
@@ -32,17 +36,12 @@ class NumpyBackend:
 
     def probe(self) -> Probe:
         """NumPy is always there."""
-        return Probe(
-            np.__version__,
-            devices=("cpu",),
-            precisions=("float64",),
-            modes=("reference",),
-            notes={"precision": "the reference computes in float64 alone"},
-        )
+        notes = {"precision": "the reference computes in float64 alone"}
+        return Probe(np.__version__, _DEVICES, ("float64",), modes=("reference",), notes=notes)
 
     def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
         """What each key becomes in NumPy's own terms."""
-        return terms.explain(model, loss, optimizer)
+        return explain(model, loss, optimizer, LAYERS, LOSSES, UPDATES, SHARED)
 
     def dataset(self, split: Split) -> NumpyDataset:
         """Batches as arrays."""
@@ -64,8 +63,6 @@ class NumpyBackend:
 
     def _open(self) -> None:
         """Resolve the device and set the threads of the linear algebra library."""
-        if self.device not in ("auto", "cpu"):
-            raise BackendError(f"backend numpy has no device {self.device!r}", remedy="devices here: cpu")
-        self.device = "cpu"
+        self.device = resolve_device(self.name, self.device, _DEVICES)
         if self._threads:
             threadpoolctl.threadpool_limits(self._threads)

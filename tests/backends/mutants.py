@@ -3,23 +3,21 @@
 Each is a plugin object of its own; `test_mutants.py` offers them by entry points in a temporary folder.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from xtrain_numpy import layers
 from xtrain_numpy.backend import NumpyBackend
 from xtrain_numpy.dataset import NumpyDataset
-from xtrain_numpy.forward import Noise
-from xtrain_numpy.layers import TABLE
+from xtrain_numpy.layers import LAYERS
 from xtrain_numpy.loop import NumpyLoop
 from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 from xtrain.plugins import hookimpl
-from xtrain.spec import Adam, Metrics, Probe, keep_mask
+from xtrain.spec import Adam, Probe, keep_mask
 from xtrain.spec import layers as spec
 
 
@@ -34,14 +32,17 @@ class Plugin:
         return self._backend(device, threads)
 
 
-@contextmanager
-def lowering(kind: type, function: Callable[..., Any]) -> Iterator[None]:
-    before = TABLE[kind]
-    TABLE[kind] = function
-    try:
-        yield
-    finally:
-        TABLE[kind] = before
+def lowering(kind: type, function: Callable[..., Any]) -> Any:
+    """For the time of a `with`, another lowering of one layer in the table."""
+    return patch.dict(LAYERS._found, {kind: (function, "wrong")})
+
+
+_RIGHT = dict(LAYERS._found)
+
+
+def right_layer(node: Any, layer: Any) -> Callable[..., Any]:
+    """What the reference makes of a layer, whatever stands in the table now."""
+    return _RIGHT[type(layer)][0](node, layer)
 
 
 def wrong_layer(name: str, kind: type, function: Callable[..., Any]) -> Plugin:
@@ -81,8 +82,8 @@ def _adam(eps_inside: bool, corrected: bool) -> Callable[[Any], Any]:
             return None
         b1, b2 = given.betas
 
-        def update(w: Any, g: Any, held: Any, now: Any) -> None:
-            g, t = g + now.weight_decay * w, now.updates
+        def update(given: Any, w: Any, g: Any, held: Any, decay: float, now: Any) -> None:
+            g, t = g + decay * w, now.updates
             m, v = held["exp_avg"], held["exp_avg_sq"]
             m[...], v[...] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
             first, second = (1 - b1**t, 1 - b2**t) if corrected else (1, 1)
@@ -99,15 +100,15 @@ def _sgd(dampen_first: bool = False, decoupled: bool = False) -> Callable[[Any],
         if given.name != "sgd":
             return None
 
-        def update(w: Any, g: Any, held: Any, now: Any) -> None:
-            decay = now.weight_decay * w
-            g = g if decoupled else g + decay
+        def update(given: Any, w: Any, g: Any, held: Any, decay: float, now: Any) -> None:
+            penalty = decay * w
+            g = g if decoupled else g + penalty
             if given.momentum:
                 buffer = held["momentum_buffer"]
                 new = (1 - given.dampening) * g if now.updates > 1 or dampen_first else g
                 buffer[...] = given.momentum * buffer + new
                 g = g + given.momentum * buffer if given.nesterov else buffer
-            w -= now.lr * (g + decay if decoupled else g)
+            w -= now.lr * (g + penalty if decoupled else g)
 
         return update
 
@@ -118,8 +119,8 @@ def _rmsprop_eps_inside(given: Any) -> Any:
     if given.name != "rmsprop":
         return None
 
-    def update(w: Any, g: Any, held: Any, now: Any) -> None:
-        g = g + now.weight_decay * w
+    def update(given: Any, w: Any, g: Any, held: Any, decay: float, now: Any) -> None:
+        g = g + decay * w
         v = held["square_avg"]
         v[...] = given.alpha * v + (1 - given.alpha) * g**2
         w -= now.lr * g / np.sqrt(v + given.eps)
@@ -131,44 +132,32 @@ class AveragesFromZero(NumpyOptimizer):
     """Moving averages that start at zero."""
 
     def step(self, gradients: Any, step: Any) -> None:
-        before = {name: held["ema"].copy() for name, held in self._buffers.items() if "ema" in held}
+        before = {name: self._buffers[name].copy() for name in self._buffers if name.endswith("/ema")}
         super().step(gradients, step)
         for name, average in before.items():
-            self._buffers[name]["ema"][...] = average + (1 - self._spec.ema) * (
-                self._parameters[name] - average
-            )
+            parameter = self._parameters[name.removesuffix("/ema")]
+            self._buffers[name][...] = average + (1 - self._spec.ema) * (parameter - average)
 
 
 class ClipsEachTensor(NumpyOptimizer):
     """A gradient norm of each tensor, not of all together."""
 
-    def _prepared(self, gradients: Any) -> Any:
-        parameters = self._parameters
-        ready = {}
-        for name in parameters:
-            self._parameters = {name: parameters[name]}
-            ready |= super()._prepared(gradients)
-        self._parameters = parameters
-        return ready
+    def _clip_norm(self, gradients: Any, most: float) -> Any:
+        parts = [super(ClipsEachTensor, self)._clip_norm({name: g}, most) for name, g in gradients.items()]
+        return {name: g for part in parts for name, g in part.items()}
 
 
 class CountsSamples(NumpyLoop):
     """A mean that divides by the samples, whatever they weigh."""
 
-    def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
-        super().__init__(model, loss, optimizer)
-        right = self._loss
-
-        def wrong(outputs: Any, labels: Any) -> Any:
-            loss_sum, _, gradient = right(outputs, labels)
-            return loss_sum, float(len(labels)), gradient
-
-        self._loss = wrong
+    def _backward(self, batches: Sequence[Any], step: Any) -> Any:
+        samples = sum(len(labels) for _, labels in batches)
+        return super()._backward(batches, replace(step, share=1 / samples))
 
 
 def _lstm_gates_swapped(node: Any, layer: Any) -> Any:
     """Gates in the order i, f, o, g."""
-    right = layers.lstm(node, layer)
+    right = right_layer(node, layer)
     hidden = layer.hidden_size
 
     def swapped(value: Any) -> Any:
@@ -183,10 +172,10 @@ def _lstm_gates_swapped(node: Any, layer: Any) -> Any:
 
 def _dropout(scaled: bool, shifted: int) -> Callable[..., Any]:
     def lower(node: Any, layer: Any) -> Any:
-        def forward(tensors: Any, x: Any, noise: Noise | None) -> Any:
+        def forward(tensors: Any, x: Any, noise: Any) -> Any:
             if noise is None:
                 return x, lambda dy, gradients: dy
-            mask = keep_mask(noise.keys[node.path] + shifted, layer.p, x.shape, noise.first_row)
+            mask = keep_mask(noise[1 + node.dropout] + shifted, layer.p, x.shape, noise[0])
             mask = mask / (1 - layer.p) if scaled else mask
             return x * mask, lambda dy, gradients: dy * mask
 
@@ -196,7 +185,7 @@ def _dropout(scaled: bool, shifted: int) -> Callable[..., Any]:
 
 
 def _max_pool_last(node: Any, layer: Any) -> Any:
-    right = layers.max_pool2d(node, layer)
+    right = right_layer(node, layer)
 
     def forward(tensors: Any, x: Any, noise: Any) -> Any:
         y, backward = right(tensors, x[:, :, ::-1, ::-1], noise)
@@ -212,8 +201,8 @@ def _relu_one_at_zero(node: Any, layer: Any) -> Any:
 
 def _flatten_channels_last(node: Any, layer: Any) -> Any:
     def forward(tensors: Any, x: Any, noise: Any) -> Any:
-        if x.ndim == 2:
-            return x, lambda dy, gradients: dy
+        if x.ndim != 4:
+            return right_layer(node, layer)(tensors, x, noise)
         y = x.transpose(0, 2, 3, 1)
         return y.reshape(len(x), -1), lambda dy, gradients: dy.reshape(y.shape).transpose(0, 3, 1, 2)
 
@@ -221,7 +210,7 @@ def _flatten_channels_last(node: Any, layer: Any) -> Any:
 
 
 def _avg_pool_without_padding(node: Any, layer: Any) -> Any:
-    right = layers.avg_pool2d(node, layer)
+    right = right_layer(node, layer)
 
     def forward(tensors: Any, x: Any, noise: Any) -> Any:
         share = right(tensors, np.ones_like(x), noise)[0]
@@ -234,7 +223,7 @@ def _avg_pool_without_padding(node: Any, layer: Any) -> Any:
 def _batch_norm(biased: bool, inverted: bool) -> Callable[..., Any]:
     def lower(node: Any, layer: Any) -> Any:
         momentum = 1 - layer.momentum if inverted else layer.momentum
-        right = layers.batch_norm2d(node, replace(layer, momentum=momentum))
+        right = right_layer(node, replace(layer, momentum=momentum))
 
         def forward(tensors: Any, x: Any, noise: Any) -> Any:
             name = f"{node.path}.running_var"
@@ -252,7 +241,7 @@ def _batch_norm(biased: bool, inverted: bool) -> Callable[..., Any]:
 
 
 def _conv_without_padding_gradient(node: Any, layer: Any) -> Any:
-    right = layers.conv2d(node, layer)
+    right = right_layer(node, layer)
 
     def forward(tensors: Any, x: Any, noise: Any) -> Any:
         y, backward = right(tensors, x, noise)
@@ -271,23 +260,20 @@ class MeanOfMeans(NumpyLoop):
     """Accumulation that averages the batches' means, whatever their sizes."""
 
     def _backward(self, batches: Sequence[Any], step: Any) -> Any:
-        parts = [super(MeanOfMeans, self)._backward([batch], step) for batch in batches]
-        metrics = [metrics for metrics, _ in parts]
-        gradients = {name: sum(g[name] for _, g in parts) / len(parts) for name in parts[0][1]}
-        sums = (
-            sum(m.loss_sum for m in metrics),
-            sum(m.correct for m in metrics),
-            sum(m.count for m in metrics),
-            sum(m.weight for m in metrics),
-        )
-        return Metrics(*sums), gradients
+        parts = []
+        for index, batch in enumerate(batches):
+            share, first_rows = 1 / len(batches) / len(batch[1]), (step.first_rows[index],)
+            alone = replace(step, share=share, first_rows=first_rows)
+            parts.append(super()._backward([batch], alone))
+        gradients = {name: sum(g[name] for _, g in parts) for name in parts[0][1]}
+        return [part for handle, _ in parts for part in handle], gradients
 
 
 class TrainingInEvaluation(NumpyLoop):
     """Evaluation that forgets to leave training mode."""
 
     def eval_step(self, batch: Any) -> Any:
-        self._model.forward(batch[0], Noise(dict.fromkeys(self._model.spec.dropouts, 1)))
+        self._model.forward(batch[0], (0, *[1] * len(self._model.spec.dropouts)))
         return super().eval_step(batch)
 
 
@@ -295,8 +281,7 @@ class CappedLoss(NumpyLoop):
     """log_softmax with a floor at -64."""
 
     def eval_step(self, batch: Any) -> Any:
-        metrics = super().eval_step(batch)
-        return replace(metrics, loss_sum=min(metrics.loss_sum, 64.0 * metrics.count))
+        return [(min(loss, 64.0 * len(batch[1])), correct) for loss, correct in super().eval_step(batch)]
 
 
 class MirroredTooOften(NumpyDataset):
@@ -384,7 +369,12 @@ MUTANTS: dict[str, tuple[str, Plugin]] = {
     ),
     "precision_ignored": (
         "follow_float32_from_afar",
-        Plugin("precision_ignored", probe=lambda self: Probe("1", ("cpu",), ("float64", "bf16"))),
+        Plugin(
+            "precision_ignored",
+            probe=lambda self: Probe(
+                "1", ("cpu",), ("float64", "bf16"), notes={"precision": "it has only these"}
+            ),
+        ),
     ),
     "lstm_gates_swapped": (
         "test_output",

@@ -21,7 +21,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: xtrain-mutants\nVersion: 1.0\n")
     lines = "\n".join(f"{name} = mutants:{name}" for name in MUTANTS)
     (info / "entry_points.txt").write_text(f"[xtrain.backends]\n{lines}\n")
-    return os.pathsep.join([str(folder), str(FOLDER)])
+    return os.pathsep.join([str(folder), str(FOLDER), os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.mark.parametrize("name", MUTANTS)

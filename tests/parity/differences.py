@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from xtrain_numpy import layers
 from xtrain_numpy.dataset import NumpyDataset
 from xtrain_numpy.loop import NumpyLoop
 from xtrain_numpy.optimizer import NumpyOptimizer
 
-from tests.backends.mutants import PLUGINS, Plugin, respecified, wrong_layer, wrong_update
+from tests.backends.mutants import PLUGINS, Plugin, respecified, right_layer, wrong_layer, wrong_update
 from xtrain.recipe import parse
 from xtrain.spec import AdamW
 from xtrain.spec import layers as spec
@@ -61,18 +60,16 @@ class Case:
         return parse(sections | self.changes, where="a test").bind(where="a test")
 
 
-def _with(kind, **changes):
+def _with(**changes):
     """A layer's lowering with other options."""
-    right = layers.TABLE[kind]
-    return lambda node, layer: right(node, replace(layer, **changes))
+    return lambda node, layer: right_layer(node, replace(layer, **changes))
 
 
-def _altered(kind, which, change):
+def _altered(which, change):
     """A layer that reads one of its tensors otherwise."""
-    right = layers.TABLE[kind]
 
     def lower(node, layer):
-        forward, name = right(node, layer), f"{node.path}.{which}"
+        forward, name = right_layer(node, layer), f"{node.path}.{which}"
 
         def wrong(tensors, x, noise):
             return forward({**tensors, name: change(tensors[name])} if name in tensors else tensors, x, noise)
@@ -92,13 +89,13 @@ def _tf32(value):
 
 
 def _linear_tf32(node, layer):
-    right = layers.linear(node, layer)
+    right = right_layer(node, layer)
     name = f"{node.path}.weight"
     return lambda tensors, x, noise: right({**tensors, name: _tf32(tensors[name])}, _tf32(x), noise)
 
 
 def _conv_edge(node, layer):
-    right = layers.conv2d(node, replace(layer, padding=0))
+    right = right_layer(node, replace(layer, padding=0))
 
     def forward(tensors, x, noise):
         p = layer.padding
@@ -109,15 +106,15 @@ def _conv_edge(node, layer):
 
 
 def _dropout_kept_share(node, layer):
-    return layers.dropout(node, replace(layer, p=1 - layer.p))
+    return right_layer(node, replace(layer, p=1 - layer.p))
 
 
 def _batch_norm_still(node, layer):
-    return layers.batch_norm2d(node, replace(layer, momentum=0.0))
+    return right_layer(node, replace(layer, momentum=0.0))
 
 
 def _adam_eps_uncorrected(given):
-    def update(w, g, held, now):
+    def update(given, w, g, held, decay, now):
         (b1, b2), t = given.betas, now.updates
         m, v = held["exp_avg"], held["exp_avg_sq"]
         m[...], v[...] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
@@ -127,18 +124,18 @@ def _adam_eps_uncorrected(given):
 
 
 def _sgd_averaged(given):
-    def update(w, g, held, now):
+    def update(given, w, g, held, decay, now):
         buffer = held["momentum_buffer"]
-        buffer[...] = given.momentum * buffer + (1 - given.momentum) * (g + now.weight_decay * w)
+        buffer[...] = given.momentum * buffer + (1 - given.momentum) * (g + decay * w)
         w -= now.lr * buffer
 
     return update
 
 
 def _sgd_lr_inside(given):
-    def update(w, g, held, now):
+    def update(given, w, g, held, decay, now):
         buffer = held["momentum_buffer"]
-        buffer[...] = given.momentum * buffer + now.lr * (g + now.weight_decay * w)
+        buffer[...] = given.momentum * buffer + now.lr * (g + decay * w)
         w -= buffer
 
     return update
@@ -149,8 +146,9 @@ class StartsAtOne(NumpyOptimizer):
 
     def step(self, gradients, step):
         if not self._updates:
-            for held in self._buffers.values():
-                held["square_avg"][...] = 1
+            for name, buffer in self._buffers.items():
+                if name.endswith("/square_avg"):
+                    buffer[...] = 1
         super().step(gradients, step)
 
 
@@ -186,8 +184,8 @@ class SummedLoss(NumpyLoop):
         return _times(super().eval_step(batch), len(batch[1]))
 
 
-def _times(metrics, samples):
-    return replace(metrics, loss_sum=metrics.loss_sum * samples)
+def _times(handle, samples):
+    return [(loss * samples, correct) for loss, correct in handle]
 
 
 class StepOfItsOwn(NumpyLoop):
@@ -253,19 +251,19 @@ CASES = {
         "images are not normalised: values 0 to 1",
     ),
     "weight_transposed": Case(
-        _layer("weight_transposed", spec.Linear, _altered(spec.Linear, "weight", _square_only)),
+        _layer("weight_transposed", spec.Linear, _altered("weight", _square_only)),
         "forward",
         "fc1",
         "the weight is transposed",
     ),
     "kernels_turned": Case(
-        _layer("kernels_turned", spec.Conv2d, _altered(spec.Conv2d, "weight", lambda w: w[..., ::-1, ::-1])),
+        _layer("kernels_turned", spec.Conv2d, _altered("weight", lambda w: w[..., ::-1, ::-1])),
         "forward",
         "conv1",
         "kernels are turned: a convolution, not a cross-correlation",
     ),
     "bias_ignored": Case(
-        _layer("bias_ignored", spec.Linear, _altered(spec.Linear, "bias", np.zeros_like)),
+        _layer("bias_ignored", spec.Linear, _altered("bias", np.zeros_like)),
         "forward",
         "fc1",
         "the bias is ignored",
@@ -280,7 +278,7 @@ CASES = {
         PLUGINS["avg_pool_exclusive"], "forward", "pool1", "padding: padded zeros do not count in the mean"
     ),
     "batch_norm_eps": Case(
-        _layer("batch_norm_eps", spec.BatchNorm2d, _with(spec.BatchNorm2d, eps=1e-3)),
+        _layer("batch_norm_eps", spec.BatchNorm2d, _with(eps=1e-3)),
         "forward",
         "bn1",
         "epsilon is 0.001",

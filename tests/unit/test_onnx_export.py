@@ -12,8 +12,9 @@ from test_checkpoint import same
 from test_laziness import loaded
 
 from xtrain import models, plan
+from xtrain.conformance.cases import LAYERS as LAYER_CASES
 from xtrain.errors import UnsupportedError, UsageError
-from xtrain.export.onnx import IR, OPSET, TABLE, lower
+from xtrain.export.onnx import IR, LAYERS, OPSET, lower
 from xtrain.export.weights import convert
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import Run
@@ -48,7 +49,14 @@ def held(path):
 
 
 def test_every_layer_of_the_vocabulary_has_a_lowering():
-    assert set(TABLE) == set(get_args(get_args(AnyLayer)[0]))
+    assert set(LAYERS._found) == set(get_args(get_args(AnyLayer)[0]))
+
+
+@pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.name)
+def test_a_term_names_the_operators_that_a_layer_becomes(case):
+    told = [LAYERS.term(node.layer, node=node, layer=node.layer) for node in case.model.walk()]
+    graph = lower(case.model, plan.initial_state(0, case.model))
+    assert ", ".join(term for term in told if term != "none") == ", ".join(operators(graph)[:-1])
 
 
 NETS = {
@@ -100,8 +108,10 @@ def test_an_adaptive_pool(cells, means):
 
 
 def test_a_layer_without_a_lowering_is_named(monkeypatch):
-    monkeypatch.delitem(TABLE, spec.ReLU)
-    with pytest.raises(UnsupportedError, match=r"ONNX has no lowering for layer block1\.relu1 \(ReLU\)"):
+    monkeypatch.delitem(LAYERS._found, spec.ReLU)
+    with pytest.raises(
+        UnsupportedError, match=r"backend onnx has no lowering for layer block1\.relu1 \(ReLU\)"
+    ):
         lowered(Residual(body=(spec.ReLU(),)))
 
 

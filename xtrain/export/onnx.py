@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.errors import UnsupportedError, UsageError
-from xtrain.spec import ModelSpec, Node, OptimizerSpec, State
+from xtrain.errors import UsageError
+from xtrain.spec import Lowerings, ModelSpec, Node, OptimizerSpec, State
 from xtrain.spec import layers as spec
 
 OPSET, IR = 17, 8
@@ -47,38 +47,52 @@ class Graph:
         return [self.hold(name, self.state[name]) for name in node.tensors]
 
 
+LAYERS: Lowerings[Callable[[Graph, Node, Any, str], str]] = Lowerings("onnx", "layer")
+"""The term of a layer names the operators that it becomes; a residual's parts have terms of their own."""
+
+
+@LAYERS.register(spec.Conv2d, "Conv")
 def conv2d(graph: Graph, node: Node, layer: spec.Conv2d, x: str) -> str:
     """Conv."""
     window = _window(layer.kernel_size, layer.stride, layer.padding)
     return graph.add("Conv", node.path, x, *graph.own(node), **window)
 
 
+@LAYERS.register(spec.Linear, "Gemm")
 def linear(graph: Graph, node: Node, layer: spec.Linear, x: str) -> str:
     """Gemm with the weight transposed, as it is [out, in]."""
     return graph.add("Gemm", node.path, x, *graph.own(node), transB=1)
 
 
+@LAYERS.register(spec.BatchNorm2d, "BatchNormalization")
 def batch_norm2d(graph: Graph, node: Node, layer: spec.BatchNorm2d, x: str) -> str:
     """BatchNormalization with the running statistics."""
     return graph.add("BatchNormalization", node.path, x, *graph.own(node), epsilon=layer.eps)
 
 
+@LAYERS.register(spec.ReLU, "Relu")
 def relu(graph: Graph, node: Node, layer: spec.ReLU, x: str) -> str:
     """Relu."""
     return graph.add("Relu", node.path, x)
 
 
+@LAYERS.register(spec.MaxPool2d, "MaxPool")
 def max_pool2d(graph: Graph, node: Node, layer: spec.MaxPool2d, x: str) -> str:
     """MaxPool."""
     return graph.add("MaxPool", node.path, x, **_window(layer.kernel_size, layer.step, layer.padding))
 
 
+@LAYERS.register(spec.AvgPool2d, "AveragePool")
 def avg_pool2d(graph: Graph, node: Node, layer: spec.AvgPool2d, x: str) -> str:
     """AveragePool, padded zeros included."""
     window = _window(layer.kernel_size, layer.step, layer.padding)
     return graph.add("AveragePool", node.path, x, count_include_pad=1, **window)
 
 
+@LAYERS.register(
+    spec.AdaptiveAvgPool2d,
+    lambda node: "GlobalAveragePool" if node.layer.output_size == 1 else "MatMul, MatMul",
+)
 def adaptive_avg_pool2d(graph: Graph, node: Node, layer: spec.AdaptiveAvgPool2d, x: str) -> str:
     """GlobalAveragePool to one cell; to more, means down and across: ONNX has no windows of uneven size."""
     path, cells = node.path, layer.output_size
@@ -89,21 +103,25 @@ def adaptive_avg_pool2d(graph: Graph, node: Node, layer: spec.AdaptiveAvgPool2d,
     return graph.add("MatMul", path, x, graph.hold(f"{path}.columns", _means(width, cells).T))
 
 
+@LAYERS.register(spec.Flatten, "Flatten")
 def flatten(graph: Graph, node: Node, layer: spec.Flatten, x: str) -> str:
     """Flatten."""
     return graph.add("Flatten", node.path, x)
 
 
+@LAYERS.register(spec.Dropout, "none")
 def dropout(graph: Graph, node: Node, layer: spec.Dropout, x: str) -> str:
     """Nothing: in evaluation it is the identity."""
     return x
 
 
+@LAYERS.register(spec.LogSoftmax, "LogSoftmax")
 def log_softmax(graph: Graph, node: Node, layer: spec.LogSoftmax, x: str) -> str:
     """LogSoftmax."""
     return graph.add("LogSoftmax", node.path, x, axis=1)
 
 
+@LAYERS.register(spec.Rows, "Transpose, Reshape")
 def rows(graph: Graph, node: Node, layer: spec.Rows, x: str) -> str:
     """[B, C, H, W] to [B, H, C*W]; the 0 of the shape keeps B."""
     x = graph.add("Transpose", f"{node.path}.rows_first", x, perm=[0, 2, 1, 3])
@@ -111,6 +129,10 @@ def rows(graph: Graph, node: Node, layer: spec.Rows, x: str) -> str:
     return graph.add("Reshape", node.path, x, shape)
 
 
+@LAYERS.register(
+    spec.LSTM,
+    lambda node: ", ".join(["Transpose", *["LSTM", "Squeeze"] * node.layer.num_layers, "Transpose"]),
+)
 def lstm(graph: Graph, node: Node, layer: spec.LSTM, x: str) -> str:
     """One LSTM over the other, [T, B, F] to [T, 1, B, N]: onnxruntime takes no batch before the steps."""
     path = node.path
@@ -128,41 +150,22 @@ def lstm(graph: Graph, node: Node, layer: spec.LSTM, x: str) -> str:
     return graph.add("Transpose", path, x, perm=[1, 0, 2])
 
 
+@LAYERS.register(spec.Last, "Gather")
 def last(graph: Graph, node: Node, layer: spec.Last, x: str) -> str:
     """[B, T, F] to [B, F]."""
     return graph.add("Gather", node.path, x, graph.hold(f"{node.path}.step", np.array(-1, np.int64)), axis=1)
 
 
+@LAYERS.register(spec.Residual, "Add")
 def residual(graph: Graph, node: Node, layer: spec.Residual, x: str) -> str:
     """body(x) + shortcut(x)."""
     return graph.add("Add", node.path, chain(graph, node.body, x), chain(graph, node.shortcut, x))
 
 
-TABLE: dict[type[spec.Layer], Callable[[Graph, Node, Any, str], str]] = {
-    spec.Conv2d: conv2d,
-    spec.Linear: linear,
-    spec.BatchNorm2d: batch_norm2d,
-    spec.ReLU: relu,
-    spec.MaxPool2d: max_pool2d,
-    spec.AvgPool2d: avg_pool2d,
-    spec.AdaptiveAvgPool2d: adaptive_avg_pool2d,
-    spec.Flatten: flatten,
-    spec.Dropout: dropout,
-    spec.LogSoftmax: log_softmax,
-    spec.Rows: rows,
-    spec.LSTM: lstm,
-    spec.Last: last,
-    spec.Residual: residual,
-}
-
-
 def chain(graph: Graph, nodes: Sequence[Node], x: str) -> str:
     """Layers one after the other; none at all is the identity."""
     for node in nodes:
-        kind = type(node.layer)
-        if kind not in TABLE:
-            raise UnsupportedError(f"ONNX has no lowering for layer {node.path} ({kind.__name__})")
-        x = TABLE[kind](graph, node, node.layer, x)
+        x = LAYERS.of(node.layer, node.path)(graph, node, node.layer, x)
     return x
 
 
