@@ -269,6 +269,28 @@ class MeanOfMeans(NumpyLoop):
         return [part for handle, _ in parts for part in handle], gradients
 
 
+class RowsFromZero(NumpyLoop):
+    """Masks that are counted from each batch's own first row."""
+
+    def _backward(self, batches: Sequence[Any], step: Any) -> Any:
+        return super()._backward(batches, replace(step, first_rows=(0,) * len(batches)))
+
+
+class WithoutDropout(NumpyModel):
+    """A step without keys is taken for one without dropout."""
+
+    def noise(self, step: Any, batch: int = 0) -> Any:
+        keys = step.dropout_keys or (0,) * len(self.spec.dropouts)
+        return super().noise(replace(step, dropout_keys=keys[: len(self.spec.dropouts)]), batch)
+
+
+class DividesItself(NumpyLoop):
+    """A mean over the batches it sees, though the step may be larger than they are."""
+
+    def gradients(self, batch: Any, step: Any) -> Any:
+        return super().gradients(batch, replace(step, share=1 / len(batch[1])))
+
+
 class TrainingInEvaluation(NumpyLoop):
     """Evaluation that forgets to leave training mode."""
 
@@ -418,6 +440,12 @@ MUTANTS: dict[str, tuple[str, Plugin]] = {
         wrong_layer("conv_gradient_edge", spec.Conv2d, _conv_without_padding_gradient),
     ),
     "mean_of_means": ("several_batches", Plugin("mean_of_means", loop=_loop(MeanOfMeans))),
+    "rows_from_zero": ("several_batches_are_one_update", Plugin("rows_from_zero", loop=_loop(RowsFromZero))),
+    "without_dropout": (
+        "without_its_dropout_keys",
+        Plugin("without_dropout", model=lambda self, s: WithoutDropout(s)),
+    ),
+    "divides_itself": ("share_that_is_given", Plugin("divides_itself", loop=_loop(DividesItself))),
     "training_in_evaluation": (
         "evaluation_changes_nothing",
         Plugin("training_in_evaluation", loop=_loop(TrainingInEvaluation)),

@@ -1,6 +1,7 @@
 """A suite that a wrong backend passes is worthless: each mutant must be caught, by the test meant for it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,18 @@ def test_mutant_is_caught(name: str, path: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 1, f"{test} did not catch it:\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
     assert f"::test_{test.removeprefix('test_')}" in done.stdout or test in done.stdout
+    assert not crashes(done.stdout), f"{test} broke instead of finding it:\n{done.stdout[-3000:]}"
+
+
+def crashes(output: str) -> list[str]:
+    """What `--tb=line` names besides assertions: a mutant that can't run proves nothing."""
+    raised = re.findall(r"^\S+\.py:\d+: (.*)$", output, re.MULTILINE)
+    assert raised, f"no line of a failure in:\n{output[-3000:]}"
+    return [line for line in raised if not re.match(r"AssertionError|assert |Failed: DID NOT RAISE", line)]
+
+
+def test_a_crash_is_no_catch() -> None:
+    assert crashes("/x/test_a.py:3: KeyError: 'b'\n/x/test_a.py:4: assert 1 == 2\n") == ["KeyError: 'b'"]
+    assert not crashes(
+        "/x/test_a.py:4: AssertionError: b\n/x/test_a.py:9: Failed: DID NOT RAISE <class 'E'>\n"
+    )
