@@ -74,7 +74,7 @@ class Words:
 
     def evaluate(self, term, **more):
         """The value of a term; a list of numbers in it is a tensor."""
-        text = re.sub(r"\[([\d.]+(, [\d.]+)+)\]", r"tensor([\1])", expression(term))
+        text = re.sub(r"\[(\d+\.\d+(, \d+\.\d+)+)\]", r"tensor([\1])", expression(term))
         found = eval(text, {**self.names, "tensor": self.tensor, **more})  # noqa: S307 - our own terms
         return found[0] if isinstance(found, tuple) else found
 
