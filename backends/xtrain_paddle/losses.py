@@ -20,15 +20,19 @@ LOSSES: Lowerings[Callable[[Any], LossSum]] = Lowerings("paddle", "loss")
 
 
 def _term(call: str, samples: str = "samples", where: str = "") -> Callable[[LossSpec], str]:
-    """A call with the loss's weights, what the sum is divided by, and what else there is to say."""
+    """A call with the loss's weights and smoothing, what its sum is divided by, and a remark."""
 
     def term(loss: LossSpec) -> str:
-        given = f", weight={list(loss.class_weights)}" if loss.class_weights else ""
-        divisor = "sum of weights" if given else samples
-        said = f'{call}{given}, reduction="sum")' + (f" / {divisor}" if loss.reduction == "mean" else "")
+        by_class = list(loss.class_weights) if loss.class_weights else None
+        total = f'{call}{f", weight={by_class}" if by_class else ""}, reduction="sum")'
         if isinstance(loss, CrossEntropy) and loss.label_smoothing:
-            said += f", {loss.label_smoothing} of it over all classes"
-        return said + where
+            smoothing, everywhere = (
+                loss.label_smoothing,
+                f"(z - logsumexp(z)){f' * {by_class}' if by_class else ''}",
+            )
+            total = f"({1 - smoothing:g} * {total} - {smoothing} / classes * ({everywhere}).sum())"
+        divisor = "sum of weights" if by_class else samples
+        return total + (f" / {divisor}" if loss.reduction == "mean" else "") + where
 
     return term
 

@@ -77,7 +77,11 @@ UPDATES: Lowerings[Callable[[Any, Group, Rates], None]] = Lowerings("paddle", "o
 @UPDATES.register(
     SGD,
     {
-        "name": lambda spec: f"the kernel of paddle.optimizer.{'Momentum' if spec.momentum else 'SGD'}",
+        "name": lambda spec: (
+            "paddle._C_ops.momentum_, of paddle.optimizer.Momentum"
+            if spec.momentum
+            else "paddle._C_ops.sgd_, of paddle.optimizer.SGD"
+        ),
         "dampening": lambda spec: f"gradient * {1 - spec.dampening:g} from the second step on",
         "nesterov": "use_nesterov={nesterov}",
     },
@@ -94,11 +98,11 @@ def sgd(spec: SGD, group: Group, rates: Rates) -> None:
         _C_ops.momentum_(w, g, buffer, lr, None, rates.momentum, spec.nesterov, "", 0.0, False, 1.0)
 
 
-@UPDATES.register(Adam, {"name": "the kernel of paddle.optimizer.Adam, exp_avg moved before it"})
+@UPDATES.register(Adam, {"name": "paddle._C_ops.adam_, of paddle.optimizer.Adam, exp_avg moved before it"})
 @UPDATES.register(
     AdamW,
     {
-        "name": "the kernel of paddle.optimizer.Adam, exp_avg moved before it",
+        "name": "paddle._C_ops.adam_, of paddle.optimizer.Adam, exp_avg moved before it",
         "weight_decay": "parameter * (1 - lr * {weight_decay:g})",
     },
 )
@@ -128,7 +132,7 @@ def _no_power() -> Any:
 @UPDATES.register(
     RMSprop,
     {
-        "name": "paddle.optimizer.RMSProp's formula in tensor operations, epsilon outside the root",
+        "name": "paddle.sqrt, and the rest of paddle.optimizer.RMSProp's formula, epsilon outside the root",
         "alpha": "rho={alpha}",
     },
 )
@@ -150,7 +154,9 @@ def rmsprop(spec: RMSprop, group: Group, rates: Rates) -> None:
 _DECAYED = "learning_rate / (1 + (t - 1) * {lr_decay})"
 
 
-@UPDATES.register(Adagrad, {"name": "the kernel of paddle.optimizer.Adagrad", "lr_decay": _DECAYED})
+@UPDATES.register(
+    Adagrad, {"name": "paddle._C_ops.adagrad_, of paddle.optimizer.Adagrad", "lr_decay": _DECAYED}
+)
 def adagrad(spec: Adagrad, group: Group, rates: Rates) -> None:
     """The kernel of Adagrad; its lr is decayed already."""
     lr = scalar(rates.lr)

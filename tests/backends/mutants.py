@@ -150,9 +150,16 @@ class ClipsEachTensor(NumpyOptimizer):
 class CountsSamples(NumpyLoop):
     """A mean that divides by the samples, whatever they weigh."""
 
-    def _backward(self, batches: Sequence[Any], step: Any) -> Any:
-        samples = sum(len(labels) for _, labels in batches)
-        return super()._backward(batches, replace(step, share=1 / samples))
+    def __init__(self, model: Any, loss: Any, optimizer: Any) -> None:
+        super().__init__(model, loss, optimizer)
+        right = self._loss_sum
+
+        def wrong(outputs: Any, labels: Any) -> Any:
+            by_class = np.ones(outputs.shape[1]) if loss.class_weights is None else loss.class_weights
+            share = np.mean(np.array(by_class)[labels])
+            return tuple(part * share for part in right(outputs, labels))
+
+        self._loss_sum = wrong
 
 
 def _lstm_gates_swapped(node: Any, layer: Any) -> Any:
