@@ -28,7 +28,9 @@ def _term(total: str, weighted: str = "", samples: str = "samples") -> Callable[
 
     def term(loss: LossSpec) -> str:
         smoothing = _smoothing(loss)
-        targets = f"one_hot(labels{f', {smoothing} of it over all classes' if smoothing else ''})"
+        targets = "one_hot(labels)"
+        if smoothing:
+            targets = f"({1 - smoothing:g} * {targets} + {smoothing} / classes)"
         targets += f" * {list(loss.class_weights)}" if loss.class_weights else ""
         divisor = "sum of weights" if loss.class_weights else samples
         shown = (weighted if loss.class_weights else total).format(targets)

@@ -10,10 +10,6 @@ from xtrain.spec import AdamW, OptimizerSpec, State, StepInput, rates
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.updates import UPDATES, scalars
 
-_unstack = P.Unstack(0, 5)  # one kernel, where each rates[i] is one and takes long to compile
-_descend, _maximum, _minimum = P.ApplyGradientDescent(), P.Maximum(), P.Minimum()
-_sign, _square, _sqrt, _sum = P.Sign(), P.Square(), P.Sqrt(), P.ReduceSum()
-
 
 class MindSporeOptimizer:
     """An update cell with canonical state.
@@ -78,21 +74,24 @@ class Update(nn.Cell):
         self._decay, self._decoupled = spec.weight_decay, isinstance(spec, AdamW)
         self._l1, self._l2 = spec.l1, spec.l2
         self._clip_value, self._most = spec.clip_value, spec.clip_norm
+        self._unstack = P.Unstack(0, 5)  # one kernel, where each scalars[i] is one and takes long to compile
+        self._descend, self._maximum, self._minimum = P.ApplyGradientDescent(), P.Maximum(), P.Minimum()
+        self._sign, self._square, self._sqrt, self._sum = P.Sign(), P.Square(), P.Sqrt(), P.ReduceSum()
 
     def construct(self, scalars: Tensor, *gradients: Tensor) -> Tensor:
         """From `scalars` float32 [5] and the gradients of all parameters."""
-        lr, momentum, own, decay, average = _unstack(scalars)
+        lr, momentum, own, decay, average = self._unstack(scalars)
         ready = self._prepare(gradients)
         for i in range(len(self.parameters)):
             parameter, gradient = self.parameters[i], ready[i]
             if self._decay and self._decayed[i]:
                 if self._decoupled:
-                    _descend(parameter, decay, parameter)
+                    self._descend(parameter, decay, parameter)
                 else:
                     gradient = gradient + self._decay * parameter
             self._update(parameter, gradient, (lr, momentum, own), *self._moments[i])
             if self._averages is not None:
-                _descend(self._averages[i], average, self._averages[i] - parameter)
+                self._descend(self._averages[i], average, self._averages[i] - parameter)
         return lr
 
     def _prepare(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -101,18 +100,18 @@ class Update(nn.Cell):
         for i in range(len(self.parameters)):
             gradient, parameter = gradients[i], self.parameters[i]
             if self._l1 and self._decayed[i]:
-                gradient = gradient + self._l1 * _sign(parameter)
+                gradient = gradient + self._l1 * self._sign(parameter)
             if self._l2 and self._decayed[i]:
                 gradient = gradient + self._l2 * parameter
             if self._clip_value is not None:
-                gradient = _minimum(_maximum(gradient, -self._clip_value), self._clip_value)
+                gradient = self._minimum(self._maximum(gradient, -self._clip_value), self._clip_value)
             ready = (*ready, gradient)
         return ready if self._most is None else self._clip_norm(ready)
 
     def _clip_norm(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """To a norm of `clip_norm` at most."""
-        total = _sum(_square(gradients[0]))
+        total = self._sum(self._square(gradients[0]))
         for i in range(1, len(gradients)):
-            total = total + _sum(_square(gradients[i]))
-        scale = _minimum(self._most / (_sqrt(total) + 1e-6), 1.0)
+            total = total + self._sum(self._square(gradients[i]))
+        scale = self._minimum(self._most / (self._sqrt(total) + 1e-6), 1.0)
         return tuple([gradient * scale for gradient in gradients])

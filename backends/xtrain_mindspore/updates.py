@@ -23,7 +23,7 @@ SHARED: dict[str, Term] = {
     "decay_exclude": lambda spec: f"no decay for {', '.join(spec.decay_exclude) or 'none'}",
     "l1": "gradient + {l1} * P.Sign()(weight)",
     "l2": "gradient + {l2} * weight",
-    "clip_value": "P.Minimum() and P.Maximum() with {clip_value}",
+    "clip_value": "P.Minimum()(P.Maximum()(gradient, -{clip_value}), {clip_value})",
     "clip_norm": "gradient * min(1, {clip_norm} / (norm + 1e-6)), all together",
     "ema": lambda spec: f"P.ApplyGradientDescent(), {1 - spec.ema:.6g} of weight - average",
 }

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from xtrain import Run
+
 BACKENDS = ("numpy", "torch", "paddle", "mindspore")
 STEPS = 12 * 23  # of digits_cnn: convolutions, dropout, Adam
 
@@ -58,7 +60,9 @@ def test_killed_three_times(backend: str, tmp_path: Path) -> None:
     subprocess.run(resume(killed), check=True, capture_output=True)
 
     for name in ("weights", "optimizer"):
-        expected, found = (load_file(run / f"checkpoints/last/{name}.safetensors") for run in (alone, killed))
+        expected, found = (
+            load_file(Run(run).checkpoint() / f"{name}.safetensors") for run in (alone, killed)
+        )
         assert expected.keys() == found.keys()
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value, err_msg=f"killed at {moments}: {key}")
