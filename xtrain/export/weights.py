@@ -24,7 +24,7 @@ from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import locate
 from xtrain.runs.weights import compare, count, floats, read, shapes
 from xtrain.spec import ModelSpec, OptimizerSpec, State
-from xtrain.system.files import sync, sync_folder
+from xtrain.system.files import permissions, sync, sync_folder
 from xtrain.system.isolated import isolated
 from xtrain.training.assembly import Options, open_backend
 
@@ -215,7 +215,9 @@ def _put(owner: str, target: Path, given: _Given) -> tuple[Path, ...]:
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         _place(owner)(_write_here, owner, beside / target.name, *given)
         made = sorted(beside.iterdir(), key=lambda path: path.name == target.name)
+        mode = permissions(beside)
         for path in made:
+            path.chmod(mode)  # some libraries write for their own user alone
             sync(path)
         for old in (target, *_second(target, _files(owner).beside)):
             old.unlink(missing_ok=True)

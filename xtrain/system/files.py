@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def write_new(path: Path, content: str | bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def permissions(folder: Path) -> int:
+    """Mode of a new file in a folder: what the umask leaves of read and write for all."""
+    probe = temporary(folder / "mode")
+    write_new(probe, b"")
+    try:
+        return stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        probe.unlink()
 
 
 def open_to_append(path: Path) -> int:
