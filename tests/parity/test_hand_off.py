@@ -25,7 +25,7 @@ data = { name = "digits", batch_size = 32, augment = [{ op = "random_crop", size
 optimizer = { name = "adam", lr = 0.002 }
 schedule = { name = "multistep", by = "step", milestones = [60, 110], gamma = 0.5 }
 stopping = { monitor = "test_loss", min_delta = 10, patience = 3 }
-loop = { epochs = 9, checkpoint_every = 40, monitor = "test_loss" }
+loop = { epochs = 9, checkpoint_every = 40, keep_last = "all", monitor = "test_loss" }
 
 [model]
 layers = [
@@ -53,7 +53,7 @@ MNIST = """
 name = "{name}"
 data = {{ name = "mnist", batch_size = 64 }}
 optimizer = {{ {optimizer} }}
-loop = {{ epochs = 1, checkpoint_every = 300 }}
+loop = {{ epochs = 1, checkpoint_every = 300, keep_last = "all" }}
 
 [model]
 {model}

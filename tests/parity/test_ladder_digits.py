@@ -19,8 +19,8 @@ def test_every_pair_holds_on_every_level(recipe, xtrain, tmp_path):
     assert done.code == 0, done.out + done.err
     told = json.loads((tmp_path / "ladder/parity.json").read_text())
     assert told["holds"] is True
-    assert [facts["backend"] for facts in told["facts"]] == list(BACKENDS)
-    assert {facts["steps"] for facts in told["facts"]} == {STEPS[recipe]}
+    assert [trace["facts"]["backend"] for trace in told["traces"]] == list(BACKENDS)
+    assert {trace["facts"]["steps"] for trace in told["traces"]} == {STEPS[recipe]}
     found = {(row["level"], *row["pair"]) for row in told["rows"]}
     pairs = itertools.product(LEVELS, itertools.combinations(BACKENDS, 2))
     assert found == {(level, *pair) for level, pair in pairs} | {("P0", name, "recipe") for name in BACKENDS}

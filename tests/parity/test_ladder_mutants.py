@@ -91,6 +91,16 @@ EXPECTED = {
     "batch_norm_momentum_inverted": ({}, "P2", "buffers/bn1.running_mean"),
     "conv_gradient_edge": ({}, "P3", "conv1.weight"),
     "mean_of_means": (SEVERAL, "P5", "step 2 of"),
+    "rows_from_zero": (
+        {"model": {"name": "mlp", "hidden": [16], "dropout": 0.25}, "loop": {"epochs": 2, "accumulate": 3}},
+        "P5",
+        "step 1 of",
+    ),
+    "divides_itself": (
+        MLP | {"loss": {"name": "cross_entropy", "class_weights": WEIGHTS}},
+        "P3",
+        "fc1.weight",
+    ),
     "training_in_evaluation": ({}, "P2", "eval/loss"),
     "capped_loss": (
         MLP | {"data": {"name": "digits", "batch_size": 32, "normalize": {"mean": [0.3], "std": [0.001]}}},
@@ -103,8 +113,8 @@ EXPECTED = {
 }
 # What real images can't show: pixels that are equal have equal surroundings, so that wherever a tie sends the
 # gradient, the parameters get the same. `first_of_equals` of the conformance suite makes ties of its own. Nor
-# what other precisions than float32 are, which the ladder does not compare.
-UNSEEN = {"max_pool_last_tie": {}, "precision_ignored": {}}
+# what other precisions than float32 are, which the ladder does not compare; nor a step without its keys.
+UNSEEN = {"max_pool_last_tie": {}, "precision_ignored": {}, "without_dropout": {}}
 
 
 def job(changes):
