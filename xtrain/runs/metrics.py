@@ -11,6 +11,8 @@ from xtrain.errors import XtrainError
 from xtrain.system.files import open_to_append, parse_json
 
 Record = dict[str, Any]
+_KEYS = {"train": ("epoch", "step", "loss"), "epoch": ("epoch", "step", "test_loss", "test_accuracy")}
+"""What every record of a kind has."""
 _REMEDY = "put the file back as it was, or move it away to go on without the records before"
 
 
@@ -93,16 +95,25 @@ def _parsed(lines: list[bytes], path: Path) -> list[Record]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            record = parse_json(line.decode())
-            if not isinstance(record, dict) or record.get("kind") not in ("train", "epoch"):
-                raise ValueError("no record of kind train or epoch")
+            record = _checked(parse_json(line.decode()))
         except ValueError as error:
             raise XtrainError(f"line {number} is damaged: {error}", where=path, remedy=_REMEDY) from error
         records.append(record)
     return records
 
 
+def _checked(record: Any) -> Record:
+    """The record. `ValueError` where it is none."""
+    if not isinstance(record, dict) or record.get("kind") not in _KEYS:
+        raise ValueError("no record of kind train or epoch")
+    for key in {**dict.fromkeys(_KEYS[record["kind"]]), **record}:
+        wanted = int if key in ("epoch", "step") else str if key == "kind" else (int, float)
+        if not isinstance(record.get(key), wanted):
+            raise ValueError(f"its {key} is {record.get(key)!r:.80}")
+    return record
+
+
 def _happened(record: Record, step: int, epoch: int) -> bool:
     """True for a record that a run which stands there has behind it."""
     key, place = ("epoch", epoch) if record["kind"] == "epoch" else ("step", step)
-    return bool(record.get(key, 0) <= place)
+    return bool(record[key] <= place)
