@@ -56,7 +56,7 @@ def read_records(path: Path) -> list[Record]:
 
     `XtrainError` names the first line that is damaged.
     """
-    return _parsed(_lines(path)[0], path)
+    return _parsed(_lines(path), path)
 
 
 def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes:
@@ -72,23 +72,27 @@ def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes
 
     """
     if written is None or not path.is_file():
-        kept = [line for line in _lines(path)[0] if _happened(_parsed([line], path)[0], step, epoch)]
+        kept = [line for line in _lines(path) if _happened(_parsed([line], path)[0], step, epoch)]
         return b"".join(line + b"\n" for line in kept)
     content = path.read_bytes()[: written.bytes]
     if hashlib.sha256(content).hexdigest() != written.sha256:
-        lines, cut = content.split(b"\n"), written.bytes - len(content)
-        _parsed(lines[:-1], path)  # names a line that is damaged
+        cut = written.bytes - len(content)
+        _parsed(_lines(path), path)  # names a line that is damaged
         problem = f"{cut} bytes are missing" if cut else "its records are not those that were written"
         raise XtrainError(f"{problem} up to step {step} (its hash differs)", where=path, remedy=_REMEDY)
     return content
 
 
-def _lines(path: Path) -> tuple[list[bytes], bytes]:
-    """Whole lines, and what follows the last of them."""
+def _lines(path: Path) -> list[bytes]:
+    """The lines of the file; not a last one that was cut short."""
     if not path.is_file():
-        return [], b""
+        return []
     *lines, rest = path.read_bytes().split(b"\n")
-    return lines, rest
+    try:
+        parse_json(rest.decode())
+    except ValueError:
+        return lines
+    return [*lines, rest]
 
 
 def _parsed(lines: list[bytes], path: Path) -> list[Record]:

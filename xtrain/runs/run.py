@@ -228,7 +228,7 @@ class Run:
             try:
                 return path, checkpoints.load(path, model)
             except CheckpointError:
-                if identity(path) == before:
+                if before and identity(path) == before:
                     raise
         raise CheckpointError(f"{name} is replaced faster than it can be read", where=self.checkpoints)
 
