@@ -9,6 +9,7 @@ from recipe_values import small
 from xtrain import data, plan
 from xtrain.data.batches import per_channel
 from xtrain.runs.progress import Progress
+from xtrain.runs.run import Run
 from xtrain.spec import Split
 from xtrain.training.assembly import Parts, Source
 from xtrain.training.observers import Observer
@@ -52,6 +53,13 @@ def recipe(**overrides):
 def bound(recipe, train=TRAIN, test=TEST):
     """Over as many images as `arrays` has."""
     return recipe.bind(replace(data.info(recipe.data), train=train, test=test))
+
+
+def made(path, job, backend="fake", **identity):
+    """A new run directory over `arrays` without a checkpoint; its session is under way, nobody holds it."""
+    identity = {"backend": backend, "device": "cpu", "threads": None, **identity}
+    with Run.created(path, job, arrays().sha256(), identity, {"backend": backend, "threads": None}) as run:
+        return run
 
 
 class Recorder(Observer):
@@ -119,8 +127,9 @@ class Training:
         kept = Progress.from_dict(checkpoint.progress.to_dict())  # the trainer's own goes on changing
         self.saved.append((type(checkpoint)(checkpoint.model, checkpoint.optimizer, kept), best))
 
-    def _best(self):
-        return [checkpoint for checkpoint, best in self.saved if best][-1]
+    def _best(self, progress):
+        (found,) = [each for each, _ in self.saved if each.progress.step == progress.best_step]
+        return found
 
 
 def calls(kind):

@@ -4,7 +4,7 @@ import sys
 import types
 
 import pytest
-from fake_runs import bound, few, recipe
+from fake_runs import bound, few, made, recipe
 from plugin_folder import install_fake
 from test_checkpoint import same
 
@@ -46,10 +46,10 @@ def weights(run):
 
 @pytest.mark.usefixtures("small_data")
 def test_a_recipe_is_trained_and_its_run_reads_back(tmp_path, capsys):
-    run = xtrain.run(recipe(), backend="fake", out=tmp_path / "run", quiet=True)
+    run = xtrain.run(recipe(loop__keep_last="all"), backend="fake", out=tmp_path / "run", quiet=True)
     assert isinstance(run, xtrain.Run)
     assert [record["epoch"] for record in run.epochs] == [1, 2, 3]
-    assert run.recipe == bound(recipe()).recipe
+    assert run.recipe == bound(recipe(loop__keep_last="all")).recipe
     assert capsys.readouterr().out == ""
     assert xtrain.evaluate(run) == {
         "loss": run.epochs[-1]["test_loss"],
@@ -82,7 +82,8 @@ def test_names_paths_and_recipes_are_taken_alike(tmp_path):
 
 @pytest.mark.usefixtures("small_data")
 def test_a_run_goes_on_under_the_backend_and_threads_it_had(tmp_path):
-    run = xtrain.run(recipe(), backend="fake", threads=2, out=tmp_path / "run", quiet=True)
+    chosen = recipe(loop__keep_last="all")
+    run = xtrain.run(chosen, backend="fake", threads=2, out=tmp_path / "run", quiet=True)
     again = xtrain.run(resume=run.path, overrides={"loop.epochs": 4}, quiet=True)
     assert again.path == run.path
     assert len(again.epochs) == 4
@@ -104,7 +105,7 @@ def test_wrong_use_is_refused(tmp_path):
         xtrain.run("digits_mlp", backend="fakee")
     with pytest.raises(RecipeError, match=r"optimizer\.lr = -1"):
         xtrain.run("digits_mlp", backend="fake", overrides={"optimizer.lr": -1})
-    run = xtrain.Run.create(tmp_path / "run", recipe())
+    run = made(tmp_path / "run", bound(recipe()))
     with pytest.raises(UsageError, match=r"resume goes on as the run began, optimizer\.lr can't be changed"):
         xtrain.run(resume=run.path, overrides={"optimizer.lr": 1})
     with pytest.raises(UsageError, match="has no checkpoint 'last'"):
@@ -167,7 +168,7 @@ def test_errors_of_a_process_of_its_own_are_those_of_a_call(tmp_path):
 
 @pytest.mark.usefixtures("occupied")
 def test_an_evaluation_where_another_framework_is_loaded_is_refused(tmp_path):
-    run = xtrain.Run.create(tmp_path / "run", recipe())
+    run = made(tmp_path / "run", bound(recipe()))
     with pytest.raises(
         UsageError, match=r"has loaded another framework than fake's.*\n.*xtrain eval .*--backend"
     ):

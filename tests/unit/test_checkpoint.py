@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import shutil
+import stat
 
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from recipe_values import small_job
-from safetensors.numpy import save_file
 
 from xtrain import plan
 from xtrain.errors import CheckpointError
@@ -61,7 +62,7 @@ def test_it_comes_back_as_it_was(tmp_path):
     optimizer = {"step": np.array(7, dtype=np.int64), "fc1.bias/exp_avg": np.random.default_rng(0).random(8)}
     path = checkpoints.save(tmp_path, Checkpoint(plan.initial_state(1, MODEL), optimizer, progress))
     assert path == tmp_path / "step-7"
-    assert (tmp_path / "last").resolve() == path.resolve()
+    assert checkpoints.pointed(tmp_path / "last") == path.name
     assert sorted(entry.name for entry in path.iterdir()) == sorted(FILES)
     loaded = checkpoints.load(path, MODEL)
     assert same(loaded.model, plan.initial_state(1, MODEL))
@@ -140,8 +141,9 @@ JUNK = {
     "not JSON": "x",
     "a list": "[]",
     "nothing in it": "{}",
-    "no hashes": '{"format": 2}',
-    "strange progress": '{"format": 2, "sha256": {}, "progress": {"steps": 3}}',
+    "another format": '{"format": 4}',
+    "no hashes": '{"format": 3}',
+    "strange progress": '{"format": 3, "sha256": {}, "progress": {"steps": 3}}',
     "progress without sums": '{"format": 2, "sha256": {}, "progress": {}}',
 }
 
@@ -162,37 +164,78 @@ def test_a_number_that_was_edited_is_an_error(saved):
 
 
 OTHERS = {
-    "other width": (build("mlp", (1, 8, 8), 10, hidden=[9]), "fc1.bias, [8] in the checkpoint and [9] in"),
+    "other width": (build("mlp", (1, 8, 8), 10, hidden=[9]), "fc1.bias has the shape [8], not [9]"),
     "a layer more": (
         build("mlp", (1, 8, 8), 10, hidden=[8, 8]),
-        "4 tensors differ, the first is fc2.bias, [10]",
+        "fc3.bias is missing; fc2.weight has the shape [10, 8], not [8, 8] and 1 more",
     ),
-    "another input": (build("mlp", (1, 8, 9), 10, hidden=[8]), "1 tensors differ, the first is fc1.weight"),
+    "another input": (
+        build("mlp", (1, 8, 9), 10, hidden=[8]),
+        "does not hold the weights of mlp: fc1.weight has the shape [8, 64], not [8, 72]\n",
+    ),
     "another family": (
         build("simplecnn", (1, 8, 8), 10, padding=1),
-        "is conv1.bias, missing in the checkpoint",
+        "does not hold the weights of simplecnn: conv1.weight is missing",
     ),
 }
 
 
 @pytest.mark.parametrize(("model", "message"), OTHERS.values(), ids=OTHERS.keys())
 def test_a_checkpoint_of_another_model_names_the_tensor(model, message, saved):
-    with pytest.raises(CheckpointError, match="belongs to another model") as caught:
+    with pytest.raises(CheckpointError, match=r"\n  the run's recipe.toml should say which model") as caught:
         checkpoints.load(saved, model)
     assert message in str(caught.value)
 
 
-def test_the_newest_and_the_best_are_links_that_move(tmp_path):
+def test_the_newest_and_the_best_are_texts_that_name_a_folder(tmp_path):
     for step, best in ((1, True), (2, False), (3, True), (4, False)):
         checkpoints.save(tmp_path, checkpoint(step))
         if best:
             checkpoints.mark_best(tmp_path, step)
-    assert {name: (tmp_path / name).readlink().name for name in ("last", "best")} == {
-        "last": "step-4",
-        "best": "step-3",
-    }
+    assert not any((tmp_path / name).is_symlink() for name in ("last", "best"))
+    assert [(tmp_path / name).read_text() for name in ("last", "best")] == ["step-4\n", "step-3\n"]
     checkpoints.mark_last(tmp_path, 2)
-    assert checkpoints.load(tmp_path / "last", MODEL).progress.step == 2
+    assert checkpoints.pointed(tmp_path / "last") == "step-2"
+
+
+def test_links_of_older_runs_are_read_and_replaced_and_never_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "step-9").write_text("mine")
+    folder = checkpoints.save(tmp_path / "checkpoints", checkpoint(2)).parent
+    (folder / "last").unlink()
+    (folder / "last").symlink_to("step-2", target_is_directory=True)
+    (folder / "best").symlink_to(outside / "step-9")
+    assert checkpoints.pointed(folder / "last") == "step-2"
+    assert checkpoints.pointed(folder / "best") is None  # a path is no name
+    checkpoints.mark_last(folder, 2)
+    checkpoints.mark_best(folder, 2)
+    assert [(folder / name).read_text() for name in ("last", "best")] == ["step-2\n"] * 2
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    assert (outside / "step-9").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"step-", b"step-3/../..", b"../step-3", b"step-3\nstep-4", b"/etc", b"\xff\xfe", b"\0", b"last"],
+)
+def test_a_pointer_that_names_no_checkpoint_names_nothing(content, tmp_path):
+    (tmp_path / "last").write_bytes(content)
+    assert checkpoints.pointed(tmp_path / "last") is None
+    (tmp_path / "best").mkdir()
+    assert checkpoints.pointed(tmp_path / "best") is None
+
+
+def test_files_have_the_permissions_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = checkpoints.save(tmp_path / "checkpoints", checkpoint())
+        checkpoints.mark_best(path.parent, 3)
+    finally:
+        os.umask(before)
+    files = [*path.iterdir(), path.parent / "last", path.parent / "best"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o640}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o750
 
 
 def test_a_step_that_is_reached_again_is_replaced(tmp_path):
@@ -205,14 +248,15 @@ def test_a_step_that_is_reached_again_is_replaced(tmp_path):
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     checkpoints.save(tmp_path, checkpoint(1))
 
-    def full(tensors, path, metadata):
-        save_file(tensors, path, metadata)
+    def full(path, content):
+        path.write_bytes(content[:100])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "write_new", full)
     with pytest.raises(
         CheckpointError, match=r"step-2: .*No space left on device\n.*earlier checkpoints are un"
     ):
         checkpoints.save(tmp_path, checkpoint(2))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["last", "step-1"]
-    assert checkpoints.load(tmp_path / "last", MODEL).progress.step == 1
+    assert checkpoints.pointed(tmp_path / "last") == "step-1"
+    assert checkpoints.load(tmp_path / "step-1", MODEL).progress.step == 1

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from recipe_values import small
+from fake_runs import made
+from recipe_values import small_job
 from test_checkpoint import MODEL, checkpoint, same
 
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import Run
+from xtrain.system import files
 from xtrain.system.files import write_atomically
 
 
@@ -36,17 +38,16 @@ class Disk:
         (os, "mkdir"),
         (os, "rename"),
         (os, "replace"),
-        (os, "symlink"),
         (os, "unlink"),
         (os, "rmdir"),
         (shutil, "rmtree"),
-        (checkpoints, "save_file"),
-        (Path, "write_text"),
+        (checkpoints, "write_new"),
+        (files, "write_new"),
     )
 
     def __init__(self, monkeypatch):
         self.count, self.last, self.after, self.dead = 0, None, False, False
-        self.writes = (checkpoints.save_file, Path.write_text)
+        self.writes = (files.write_new,)
         for owner, name in self.CALLS:
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
 
@@ -108,7 +109,7 @@ def names(run):
 def test_the_last_checkpoint_is_whole_whenever_a_save_is_killed(again, disk, tmp_path):
     def prepare():
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        run = Run.create(tmp_path / "run", small())
+        run = made(tmp_path / "run", small_job())
         checkpoints.save(run.checkpoints, checkpoint(1))
         checkpoints.save(run.checkpoints, checkpoint(2, seed=1))
         return run
@@ -133,7 +134,7 @@ def test_the_last_checkpoint_is_whole_whenever_a_save_is_killed(again, disk, tmp
 def test_there_is_none_or_a_whole_one_when_the_first_save_is_killed(disk, tmp_path):
     def prepare():
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        return Run.create(tmp_path / "run", small())
+        return made(tmp_path / "run", small_job())
 
     first = checkpoint(1)
     seen = set()
@@ -147,7 +148,7 @@ def test_there_is_none_or_a_whole_one_when_the_first_save_is_killed(disk, tmp_pa
 
 
 def test_a_text_is_the_old_or_the_new_one(disk, tmp_path):
-    run = Run.create(tmp_path / "run", small())
+    run = made(tmp_path / "run", small_job())
     seen = set()
     for path, when in killed_everywhere(
         disk,
@@ -189,6 +190,7 @@ def test_all_is_on_the_disk_before_the_name_says_so(monkeypatch, tmp_path):
         ("fsync", beside),
         ("rename", beside, "step-3"),
         ("fsync", "checkpoints"),
+        ("fsync", f".last.{pid}"),
         ("replace", f".last.{pid}", "last"),
         ("fsync", "checkpoints"),
     ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_runs import Training, recipe
+from fake_runs import Training, bound, made, recipe
 from plugin_folder import install, install_fake
 from safetensors.numpy import load_file, save_file
 from test_checkpoint import same
@@ -10,7 +10,6 @@ from test_checkpoint import same
 from xtrain.errors import CheckpointError, UsageError, XtrainError
 from xtrain.export.weights import convert
 from xtrain.runs import checkpoint as checkpoints
-from xtrain.runs.run import Run
 
 NPZ = '''
 import numpy as np
@@ -61,9 +60,9 @@ def run(tmp_path):
     """A run of the fake backend that has ended, in float64."""
     training = Training(RECIPE)
     training.run()
-    made = Run.create(tmp_path / "run", RECIPE)
-    checkpoints.save(made.checkpoints, training.saved[-1][0])
-    return made
+    ended = made(tmp_path / "run", bound(RECIPE))
+    checkpoints.save(ended.checkpoints, training.saved[-1][0])
+    return ended
 
 
 def state(run):
@@ -83,9 +82,9 @@ def names(folder):
 
 
 def test_from_a_run_there_and_back(run, tmp_path):
-    made = convert(run.path, tmp_path / "x.npz")
-    assert made.paths == (tmp_path / "x.npz", tmp_path / "x.moments.npz")
-    assert (made.tensors, made.step, made.rounded) == (2, 18, True)
+    done = convert(run.path, tmp_path / "x.npz")
+    assert done.paths == (tmp_path / "x.npz", tmp_path / "x.moments.npz")
+    assert (done.tensors, done.step, done.rounded) == (2, 18, True)
     again = convert(tmp_path / "x.npz", tmp_path / "x.safetensors", RECIPE)
     assert (again.step, again.rounded) == (18, False)
     weights, moments = state(run)
@@ -101,15 +100,15 @@ def test_safetensors_keep_float64(run, tmp_path):
 def test_half_floats_and_counts_of_batches(run, tmp_path):
     weights = {name: value.astype(np.float16) for name, value in state(run)[0].items()}
     save_file({**weights, "bn1.num_batches_tracked": np.array(3)}, tmp_path / "x.safetensors")
-    made = convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors", RECIPE)
-    assert (made.tensors, made.step) == (2, None)
+    done = convert(tmp_path / "x.safetensors", tmp_path / "y.safetensors", RECIPE)
+    assert (done.tensors, done.step) == (2, None)
     assert same(load_file(tmp_path / "y.safetensors"), single(weights))
 
 
 def test_without_its_optimizer_state(run, tmp_path):
     convert(run.path, tmp_path / "x.npz")
-    made = convert(tmp_path / "x.npz", tmp_path / "y.npz", RECIPE, weights_only=True)
-    assert (made.paths, made.step) == ((tmp_path / "y.npz",), None)
+    done = convert(tmp_path / "x.npz", tmp_path / "y.npz", RECIPE, weights_only=True)
+    assert (done.paths, done.step) == ((tmp_path / "y.npz",), None)
     assert not (tmp_path / "y.moments.npz").exists()
 
 
@@ -117,7 +116,7 @@ def test_of_a_run_with_averages_the_weights_alone_are_those(tmp_path):
     averaging = recipe(optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9, "ema": 0.5})
     training = Training(averaging)
     training.run()
-    run = Run.create(tmp_path / "run", averaging)
+    run = made(tmp_path / "run", bound(averaging))
     last = training.saved[-1][0]
     checkpoints.save(run.checkpoints, last)
     convert(run.path, tmp_path / "x.safetensors")

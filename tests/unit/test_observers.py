@@ -7,13 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from recipe_values import small, small_job
+from fake_runs import made
+from recipe_values import small_job
 from rich.console import Console
 
 from xtrain.recipe.schedules import Reductions
 from xtrain.recipe.watch import Watch
 from xtrain.runs.progress import Progress, Sums
-from xtrain.runs.run import Run
 from xtrain.spec import Metrics
 from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
 from xtrain.training.observers import progress as module
@@ -108,7 +108,7 @@ def test_a_clock_that_stands_still_gives_a_rate(now):
 def test_the_rate_and_the_time_left_are_shown(now, terminal):
     text = io.StringIO()
     observer = progress(Console(file=text, force_terminal=terminal, width=100))
-    observer.start(Start(small(), None, "fake", "cpu", 10, 23))  # resumed at step 10 of 46
+    observer.start(Start(small_job(), None, "fake", "cpu", 10))  # resumed at step 10 of 46
     for step in (11, 12):
         now.seconds += 2
         observer.step(step, 64)
@@ -120,9 +120,10 @@ def test_the_rate_and_the_time_left_are_shown(now, terminal):
 
 
 def test_records_are_lines_of_json(tmp_path):
-    path = tmp_path / "metrics.jsonl"
+    run = made(tmp_path / "run", small_job())
+    path = run.metrics_path
     for _ in range(2):  # a second session appends
-        observer = MetricsFile(path)
+        observer = MetricsFile(run)
         observer.train(TrainRecord(1, 10, 0.1 + 0.2, 0.1))
         assert path.read_text().endswith("}\n")  # handed to the system at once
         observer.epoch(EPOCH)
@@ -134,11 +135,10 @@ def test_records_are_lines_of_json(tmp_path):
 
 
 def test_curves_are_drawn_where_there_is_something_to_draw(tmp_path):
-    run = Run.create(tmp_path / "run", small())
-    run.open_session({"backend": "fake"})
+    run = made(tmp_path / "run", small_job())
     Curves(run).stop()
     assert not (run.path / "curves.png").exists()
-    metrics = MetricsFile(run.metrics_path)
+    metrics = MetricsFile(run)
     metrics.train(TrainRecord(1, 10, 0.5, 0.1))
     metrics.epoch(EPOCH)
     metrics.stop()

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import onnx
 import pytest
-from fake_runs import Training, recipe
+from fake_runs import Training, bound, made, recipe
 from onnx import numpy_helper
 from test_checkpoint import same
 from test_laziness import loaded
@@ -17,7 +17,6 @@ from xtrain.errors import UnsupportedError, UsageError
 from xtrain.export.onnx import IR, LAYERS, OPSET, lower
 from xtrain.export.weights import convert
 from xtrain.runs import checkpoint as checkpoints
-from xtrain.runs.run import Run
 from xtrain.spec import AnyLayer, Dropout, Flatten, Linear, ModelSpec, Residual
 from xtrain.spec import layers as spec
 
@@ -29,9 +28,9 @@ def run(tmp_path):
     """A run with averaged weights, in float64."""
     training = Training(AVERAGING)
     training.run()
-    made = Run.create(tmp_path / "run", AVERAGING)
-    checkpoints.save(made.checkpoints, training.saved[-1][0])
-    return made
+    ended = made(tmp_path / "run", bound(AVERAGING))
+    checkpoints.save(ended.checkpoints, training.saved[-1][0])
+    return ended
 
 
 def lowered(*layers, shape=(2, 6, 5)):

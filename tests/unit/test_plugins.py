@@ -103,11 +103,24 @@ def test_devices_are_handed_over(device, folder):
 
 
 @pytest.mark.parametrize(
-    "device", ["", "cuda", "gpu:", "gpu:x", "gpu:-1", "cpu:0", "GPU", "auto ", "gpu:0\n"]
+    "device", ["", "gpu:", "gpu:x", "gpu:-1", ":0", "cpu gpu", "GPU", "auto ", "gpu:0\n"]
 )
 def test_what_is_no_device_is_refused(device, folder):
-    with pytest.raises(BackendError, match=r"is not a device\n  give auto, cpu, gpu\[:i\] or ascend\[:i\]"):
+    with pytest.raises(BackendError, match=r"is not a device\n  give auto, or a name with a number"):
         plugins.load("fake", device)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu:1", "gpu:2", "ascend"])
+def test_a_device_that_is_not_there_gets_the_list(device):
+    found = ("cpu", "gpu:0", "gpu:1")
+    with pytest.raises(BackendError, match=rf"no device '{device}'\n  devices here: cpu, gpu:0, gpu:1"):
+        plugins.resolve_device("fake", device, found)
+    assert [plugins.resolve_device("fake", name, found) for name in ("auto", "gpu", "gpu:1", "cpu")] == [
+        "gpu:0",
+        "gpu:0",
+        "gpu:1",
+        "cpu",
+    ]
 
 
 def test_an_answer_of_the_plugin_is_not_covered_up(folder):

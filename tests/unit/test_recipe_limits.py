@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from recipe_values import SMALL, small
+from recipe_values import SMALL, small, small_job
 
 from xtrain import data, plan, plugins
 from xtrain.errors import RecipeError, UsageError
@@ -89,7 +89,7 @@ TOO_LARGE = {
 def test_what_no_machine_holds_is_refused_with_its_memory(overrides, said):
     started = time.perf_counter()
     with pytest.raises(RecipeError, match=r"^F: ") as caught:
-        parse(SMALL, "F", overrides)
+        parse(SMALL, "F", overrides).bind(where="F")
     assert said in str(caught.value)
     assert time.perf_counter() - started < 5  # which placing a billion of anything would not be
 
@@ -111,7 +111,7 @@ WHOLE_NUMBERS = {
 def test_a_whole_number_has_a_largest(key, largest):
     model = {"name": "lstm", "hidden_size": 1}
     parse({**SMALL, "model": model}, "F", {key: largest})
-    with pytest.raises(RecipeError, match=rf"F: {key} = {largest + 1}: .*{largest}$"):
+    with pytest.raises(RecipeError, match=rf"F: {key} = {largest + 1}: .*{largest}(, or should be 'all')?$"):
         parse({**SMALL, "model": model}, "F", {key: largest + 1})
 
 
@@ -157,16 +157,16 @@ def test_what_is_too_large_by_itself_is_refused_by_its_key(overrides, said):
 def test_a_side_that_a_proportion_makes_too_long_is_refused():
     steps = [{"op": "resize", "size": [2, 1000]}, {"op": "resize", "size": 100}]
     with pytest.raises(RecipeError, match=r"data.augment\[1\] makes images of 100x50000; the limit is 8192"):
-        parse(SMALL, "F", {"data.augment": steps, "data.eval_transform": steps})
+        parse(SMALL, "F", {"data.augment": steps, "data.eval_transform": steps}).bind(where="F")
 
 
 def test_large_models_are_legal():
     sides = [{"op": "resize", "size": 224}]
     data = {"name": "svhn", "batch_size": 1024, "augment": sides, "eval_transform": sides}
     for name in ("vgg19_bn", "resnet50"):
-        assert parse({**SMALL, "data": data, "model": {"name": name}}, "F").model_spec.name == name
-    assert small(model={"name": "wide_resnet", "width": 100}).model_spec.parameters > 3_600_000_000
-    assert small(data__batch_size=10**9).data.batch_size == 10**9  # all samples in one batch
+        assert parse({**SMALL, "data": data, "model": {"name": name}}, "F").bind().model.name == name
+    assert small_job(model={"name": "wide_resnet", "width": 100}).model.parameters > 3_600_000_000
+    assert small_job(data__batch_size=10**9).samples < 10**9  # all in one batch
 
 
 BAD_NAMES = ["", "..", ".", ".hidden", "end.", "a b", "end ", "a/b", "a\\b", "con", "NUL.txt", "Com1.a.b"]
@@ -208,5 +208,5 @@ def test_the_plan_has_words_for_every_seed_of_64_bits():
 
 def test_paritys_seeds_begin_anew_after_the_largest():
     backend, arrays = plugins.load("numpy"), data.load("digits")
-    last, first = (small(seed=seed, loop__epochs=1) for seed in (SEEDS - 1, 0))
+    last, first = (small_job(seed=seed, loop__epochs=1) for seed in (SEEDS - 1, 0))
     assert outcome(backend, last, arrays, 1) == outcome(backend, first, arrays, 0)

@@ -5,51 +5,60 @@ import subprocess
 import sys
 
 import pytest
+from fake_runs import made
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_values import small
+from recipe_values import small_job
 
 from xtrain.errors import RecipeError, UsageError, XtrainError
 from xtrain.runs.run import Run, locate
 
+JOB = small_job()
+
 
 @pytest.fixture
 def run(tmp_path):
-    return Run.create(tmp_path / "run", small())
+    return made(tmp_path / "run", JOB)
 
 
 def test_a_new_run_reads_back(run):
-    assert Run(run.path).recipe == small()
-    assert (run.sessions, run.history, run.train, run.epochs) == ([], [], [], [])
-    assert sorted(entry.name for entry in run.path.iterdir()) == ["checkpoints", "recipe.toml", "run.json"]
+    assert Run(run.path).recipe == JOB.recipe
+    assert (run.history, run.train, run.epochs) == ([], [], [])
+    assert [session["exit"] for session in run.sessions] == ["running"]
+    assert sorted(entry.name for entry in run.path.iterdir()) == [
+        "checkpoints",
+        "metrics.jsonl",
+        "recipe.toml",
+        "run.json",
+    ]
     assert str(run.path) in repr(run)
 
 
 def test_parents_are_made_and_an_empty_directory_is_taken(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert Run.create(tmp_path / "empty", small()).recipe.name == "small"
-    assert Run.create(tmp_path / "a/b/c", small()).recipe.name == "small"
+    assert made(tmp_path / "empty", JOB).recipe.name == "small"
+    assert made(tmp_path / "a/b/c", JOB).recipe.name == "small"
 
 
 def test_what_holds_something_is_refused(run, tmp_path):
     with pytest.raises(UsageError, match=r"run: exists and is not an empty.*\n.*xtrain run --resume .*run$"):
-        Run.create(run.path, small())
+        made(run.path, JOB)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").touch()
     with pytest.raises(UsageError, match=r"exists and is not an empty directory\n  choose another --out$"):
-        Run.create(other, small())
+        made(other, JOB)
     with pytest.raises(UsageError, match="exists and is not an empty directory"):
-        Run.create(other / "thesis.txt", small())
+        made(other / "thesis.txt", JOB)
 
 
 def test_a_directory_that_can_not_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file/run", tmp_path / ("x" * 300)):
         with pytest.raises(
-            XtrainError, match=r"the run directory can't be made: (Not a directory|File name too)"
+            XtrainError, match=r"the run directory can't be made: File (exists|name too long)"
         ):
-            Run.create(path, small())
+            made(path, JOB)
 
 
 @pytest.mark.parametrize("name", ["", "recipe.toml", "run.json"])
@@ -62,19 +71,17 @@ def test_what_is_no_run_is_refused(name, tmp_path):
 
 
 def test_sessions_say_how_they_ended(run):
-    run.open_session({"backend": "fake"})
     assert run.sessions[0]["exit"] == "running"
     run.close_session("finished", 1.23456, 9)
     (ended,) = run.sessions
     assert (ended["exit"], ended["seconds"], ended["to_step"]) == ("finished", 1.235, 9)
     assert ended["started"] <= ended["ended"]
-    run.open_session({"backend": "fake"})
+    run.open_session({"backend": "fake"}, {})
     assert [session["exit"] for session in run.sessions] == ["finished", "running"]
 
 
 def test_a_session_that_never_ended_was_killed(run):
-    run.open_session({"backend": "fake"})
-    run.open_session({"backend": "other"})
+    run.open_session({"backend": "other"}, {})
     assert [(session["backend"], session["exit"]) for session in run.sessions] == [
         ("fake", "killed"),
         ("other", "running"),
@@ -85,7 +92,7 @@ def test_a_session_that_never_ended_was_killed(run):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\x00"])
 def test_a_damaged_run_json_is_named(text, run):
     (run.path / "run.json").write_text(text)
-    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+    with pytest.raises(UsageError, match=r"run\.json: is damaged: "):
         run.sessions  # noqa: B018 - asking is what is tested
 
 
@@ -97,7 +104,7 @@ def test_a_damaged_recipe_is_named(run):
 
 RECORDS = [
     {"kind": "train", "epoch": 1, "step": 5, "loss": 1.5, "lr": 0.1},
-    {"kind": "epoch", "epoch": 1, "step": 8, "train_loss": 1.25},
+    {"kind": "epoch", "epoch": 1, "step": 8, "train_loss": 1.25, "test_loss": 1.5, "test_accuracy": 0.5},
     {"kind": "train", "epoch": 2, "step": 10, "loss": 0.1 + 0.2, "lr": 0.1},
 ]
 
@@ -116,12 +123,12 @@ def test_records_come_by_kind(run):
 @given(length=st.integers(0, sum(len(json.dumps(record)) + 1 for record in RECORDS)))
 def test_a_line_that_was_cut_short_is_left_out(length, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "cut"
-    run = Run(path) if path.exists() else Run.create(path, small())
+    run = Run(path) if path.exists() else made(path, JOB)
     lines = [json.dumps(record) + "\n" for record in RECORDS]
     write(run, "".join(lines)[:length])
     ends = [sum(map(len, lines[: count + 1])) - 1 for count in range(len(lines))]
     assert run.history == RECORDS[: sum(end <= length for end in ends)]
-    run.cut(lambda record: True)  # whole lines again, so that the next record starts on one of its own
+    run.cut(None, 99, 99)  # whole lines again, so that the next record starts on one of its own
     with run.metrics_path.open("a") as file:
         file.write(lines[0])
     assert run.history[-1] == RECORDS[0]
@@ -129,7 +136,7 @@ def test_a_line_that_was_cut_short_is_left_out(length, tmp_path_factory):
 
 def test_records_that_come_again_are_cut(run):
     write(run, "".join(json.dumps(record) + "\n" for record in RECORDS) + '{"kind": "tr')
-    run.cut(lambda record: record["step"] <= 8)
+    run.cut(None, 8, 1)
     assert run.metrics_path.read_text() == "".join(json.dumps(record) + "\n" for record in RECORDS[:2])
 
 
@@ -138,7 +145,7 @@ def test_a_checkpoint_that_is_not_there_gets_the_list(run):
         run.checkpoint()
     for name in ("step-3", "step-12", ".step-15.99"):
         (run.checkpoints / name).mkdir()
-    with pytest.raises(UsageError, match=r"has no checkpoint 'best'\n  it has: step-12, step-3$"):
+    with pytest.raises(UsageError, match=r"has no checkpoint 'best'\n  it has: step-3, step-12$"):
         run.checkpoint("best")
     assert run.checkpoint("step-3").name == "step-3"
 
@@ -185,8 +192,18 @@ def test_one_process_at_a_time(run):
 
 
 def test_a_sweep_leaves_what_is_not_its_own(run):
-    kept = {".recipe.toml.swp", ".lock", ".notes", "thesis.txt"}
-    for name in kept | {".run.json.123", ".metrics.jsonl.7"}:
+    before = {entry.name for entry in run.path.iterdir()}
+    kept = {".recipe.toml.swp", ".lock", ".notes", "thesis.txt", ".gitignore", ".run.json.bak", ".x.toml.12"}
+    for name in kept | {".run.json.123", ".metrics.jsonl.7", ".curves.png.1", ".recipe.toml.99"}:
         (run.path / name).touch()
+    folders = {"step-50 (copy)", "step-3", ".step-3.bak", ".new-step-3.5", "step-", "old-step-4.7"}
+    for name in folders | {".step-4.17", ".old-step-3.17"}:
+        (run.checkpoints / name).mkdir()
+        (run.checkpoints / name / "weights.safetensors").touch()
+    texts = {".gitignore", "last", "notes", ".last.txt"}
+    for name in texts | {".last.4", ".best.12"}:
+        (run.checkpoints / name).touch()
     run.sweep()
-    assert {entry.name for entry in run.path.iterdir()} == kept | {"checkpoints", "recipe.toml", "run.json"}
+    assert {entry.name for entry in run.path.iterdir()} == before | kept
+    assert {entry.name for entry in run.checkpoints.iterdir()} == folders | texts
+    assert all((run.checkpoints / name / "weights.safetensors").exists() for name in folders)

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import xtrain_fake
-from fake_runs import Recorder, bound, few, recipe
+from fake_runs import Recorder, bound, few, made, recipe
 from plugin_folder import install_fake
 from safetensors.numpy import save_file
 from test_checkpoint import same
@@ -17,12 +17,13 @@ from test_checkpoint import same
 from xtrain import data
 from xtrain.errors import BackendError, CheckpointError, DataError, NonFiniteError, UsageError, XtrainError
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs import weights as weight_files
 from xtrain.runs.run import Run
 from xtrain.training import assembly, session
 from xtrain.training.assembly import Options
 from xtrain.training.observers import curves
 
-CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3)
+CHOSEN = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__keep_last="all")
 JOB = bound(CHOSEN)
 
 
@@ -178,17 +179,36 @@ def test_a_resume_goes_back_to_the_checkpoint_it_is_given(name, alone):
 
 
 def test_a_resume_without_a_checkpoint_starts_from_the_start(alone, tmp_path):
-    run = Run.create(tmp_path / "run", CHOSEN)
+    run = made(tmp_path / "run", JOB)
     run.metrics_path.write_text('{"kind": "train", "epoch": 1, "step": 3, "loss": 9.9, "lr": 1}\n{"kind"')
-    run.open_session({"backend": "fake"})
     assert resume(run).finished
     assert figures(run) == figures(alone)
     assert [entry["exit"] for entry in run.sessions] == ["killed", "finished"]
 
 
-def test_a_last_checkpoint_that_is_gone_is_no_new_start(alone):
-    checkpoints.mark_last(alone.checkpoints, 999)
-    with pytest.raises(UsageError, match=r"has no checkpoint 'last'\n  it has: .*step-12"):
+def test_where_last_leads_nowhere_the_newest_whole_checkpoint_is_it_and_that_is_said(alone, caplog):
+    expected, last = figures(alone), weights(alone)
+    (alone.checkpoint("step-18") / "weights.safetensors").write_bytes(b"cut short")
+    for lead_nowhere in (
+        lambda: checkpoints.mark_last(alone.checkpoints, 999),
+        (alone.checkpoints / "last").unlink,
+        lambda: (alone.checkpoints / "last").write_bytes(b"\xff"),
+    ):
+        lead_nowhere()
+        caplog.clear()
+        assert alone.checkpoint().name == "step-16"
+        assert f"{alone.checkpoints / 'last'} names no checkpoint: step-16 is the newest whole" in caplog.text
+    assert resume(alone).finished
+    assert alone.sessions[-1]["from_step"] == 16
+    assert figures(alone) == expected
+    assert same(weights(alone), last)
+
+
+def test_where_no_checkpoint_is_whole_a_run_is_not_begun_anew(alone):
+    (alone.checkpoints / "last").unlink()
+    for path in checkpoints.listed(alone.checkpoints):
+        (path / "progress.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"has no checkpoint 'last'\n  it has: best, step-4, .*step-18$"):
         resume(alone)
 
 
@@ -204,25 +224,25 @@ def test_before_the_first_epoch_ends_nothing_is_the_best(alone):
 
     class Look(Recorder):
         def start(self, start):
-            marked.append((alone.checkpoints / "best").is_symlink())
+            marked.append((alone.checkpoints / "best").exists())
 
     session.resume(alone, "step-4", Options("fake", observers=[Look()]), JOB)
     assert marked == [False]
-    assert (alone.checkpoints / "best").is_symlink()
+    assert (alone.checkpoints / "best").is_file()
 
 
 def test_more_epochs_are_kept_in_the_recipe(alone):
-    more = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__epochs=4)
+    more = recipe(loop__checkpoint_every=4, loop__log_every=3, loop__keep_last="all", loop__epochs=4)
     assert resume(alone, chosen=more).step == 24
     assert alone.recipe == bound(more).recipe
     assert [record["epoch"] for record in alone.epochs] == [1, 2, 3, 4]
 
 
 def test_a_finished_run_changes_nothing(alone):
-    before = alone.metrics_path.read_bytes()
-    assert resume(alone).finished
-    assert alone.metrics_path.read_bytes() == before
-    assert alone.sessions[-1]["from_step"] == alone.sessions[-1]["to_step"] == 18
+    before = {path: path.read_bytes() for path in alone.path.rglob("*") if path.is_file()}
+    outcome = resume(alone)
+    assert (outcome.finished, outcome.idle, outcome.step) == (True, True, 18)
+    assert {path: path.read_bytes() for path in alone.path.rglob("*") if path.is_file()} == before
 
 
 def test_an_evaluation_gives_the_figures_of_the_epoch(alone):
@@ -253,7 +273,7 @@ def refuse(*arguments, **options):
 def test_a_full_disk_is_told_as_such(moment, tmp_path, monkeypatch, alone):
     with monkeypatch.context() as patch:
         if moment in ("checkpoint", "everything"):
-            patch.setattr(checkpoints, "save_file", refuse)
+            patch.setattr(checkpoints, "write_new", refuse)
         if moment in ("curves", "everything"):
             patch.setattr(curves, "draw", refuse)
         with pytest.raises(XtrainError, match="No space left on device") as caught:
@@ -271,7 +291,7 @@ def test_data_that_has_changed_since_is_refused(alone):
     with pytest.raises(
         DataError, match=r"digits: has 23 training and 9 test images, not 24 and 9\n.*bring it"
     ):
-        session.resume(alone, "last", Options("fake"), longer)
+        session.resume(alone, "step-4", Options("fake"), longer)
 
 
 @pytest.mark.parametrize("error", [DataError("gone"), BackendError("no such device")])
@@ -333,7 +353,8 @@ def test_only_the_last_checkpoints_and_the_best_stay(keep, tmp_path):
 
 def test_a_run_begins_with_the_weights_of_another(tmp_path, alone, monkeypatch):
     weights_file = alone.checkpoint("best") / "weights.safetensors"
-    for number, source in enumerate([alone.path, alone.checkpoint("best"), weights_file]):
+    best = alone.checkpoints / "best"
+    for number, source in enumerate([alone.path, alone.checkpoint("best"), best, weights_file]):
         chosen = recipe(init_from=str(source), seed=9)
         assert same(assembly.initial_state(bound(chosen)), weights(alone, "best"))
         out = train(tmp_path / f"second-{number}", chosen).run
@@ -348,7 +369,7 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, alone, monkeypatch):
 
 def test_weights_to_begin_with_that_do_not_fit_are_told_before_anything_is_made(tmp_path, alone):
     for source, model, said in (
-        (alone.path, {"name": "mlp", "hidden": [3]}, "belongs to another model"),
+        (alone.path, {"name": "mlp", "hidden": [3]}, "does not hold the weights of mlp"),
         (tmp_path / "nowhere", {"name": "mlp", "hidden": []}, "is not a run directory"),
         (tmp_path / "broken.safetensors", {"name": "mlp", "hidden": []}, "can't be read as safetensors"),
     ):
@@ -362,6 +383,6 @@ def test_the_counts_of_a_pytorch_state_are_passed_over(tmp_path):
     spec = JOB.model
     state = {name: np.full(tensor.shape, 0.5, np.float16) for name, tensor in spec.tensors.items()}
     save_file({**state, "bn1.num_batches_tracked": np.array(7)}, tmp_path / "weights.safetensors")
-    found = checkpoints.load_weights(tmp_path / "weights.safetensors", spec)
+    found = weight_files.load(tmp_path / "weights.safetensors", spec)
     assert list(found) == list(spec.tensors)
     assert all(value.dtype == np.float32 and (value == 0.5).all() for value in found.values())

@@ -63,7 +63,7 @@ def test_a_validation_split_is_evaluated_and_is_what_is_watched():
     for record, (kept, _) in zip(records, training.saved, strict=True):
         training.model.load(kept.model)
         for name, dataset in (("val", parts.validation), ("test", parts.test)):
-            sums, _ = evaluate(parts.loop, dataset, 256)
+            sums, _ = evaluate(training.job, parts.loop, dataset)
             assert record.figures[f"{name}_loss"] == sums.loss
             assert record.figures[f"{name}_accuracy"] == sums.accuracy
         assert record.val_loss != record.test_loss

@@ -10,6 +10,7 @@ from rich.console import Console
 from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
+from xtrain.runs.checkpoint import step_of
 from xtrain.runs.run import Run, locate
 from xtrain.system.machine import tune_memory
 from xtrain.training import session
@@ -93,12 +94,15 @@ def _conclude(console: Console, outcome: Outcome) -> int:
 
 def final_line(run: Run) -> str:
     """Accuracy, loss, time, where the run lies; of the best epoch where its weights were taken back."""
-    ended, which = run.epochs[-1], ""
+    epochs, which = run.epochs, ""
     stopping = run.recipe.stopping
     if stopping and stopping.restore_best:
-        best = run.checkpoint("best").name
-        ended = next(record for record in run.epochs if f"step-{record['step']}" == best)
-        which = f"epoch {ended['epoch']}, the best: "
+        step = step_of(run.checkpoint("best"))
+        epochs = [record for record in epochs if record["step"] == step]
+        which = f"epoch {epochs[-1]['epoch']}, the best: " if epochs else ""
+    if not epochs:
+        return f"no figures are recorded in {run.path}"  # its metrics.jsonl was taken away
+    ended = epochs[-1]
     seconds = sum(session.get("seconds", 0.0) for session in run.sessions)
     return (
         f"{which}test accuracy {ended['test_accuracy']:.4f}, loss {ended['test_loss']:.4f}, "

@@ -21,6 +21,7 @@ from xtrain.export.onnx import Onnx
 from xtrain.protocols import Files
 from xtrain.recipe import Job, Recipe
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.folder import is_pointer
 from xtrain.runs.run import locate
 from xtrain.runs.weights import compare, count, floats, read, shapes
 from xtrain.spec import ModelSpec, OptimizerSpec, State
@@ -143,7 +144,7 @@ def _second(path: Path, beside: str) -> tuple[Path, ...]:
 def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job, State, State | None]:
     """The job, and the states of it that `source` holds."""
     moments: State | None
-    if source.is_dir():
+    if source.is_dir() or is_pointer(source):
         run, name = locate(source)
         job = recipe.bind() if recipe else run.job
         _, found = run.load(name, job.model)

@@ -31,15 +31,22 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def renewed(began: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """What a run began with, as this xtrain reads it: with the defaults of keys that were not there then."""
+def renewed(began: Mapping[str, Any], recipe: Recipe, where: object) -> dict[str, Any]:
+    """What a run began with, as this xtrain reads it: with the defaults of keys that were not there then.
+
+    Args:
+        began: what `deciding` gave when the run was made.
+        recipe: lends what does not decide.
+        where: what errors name.
+
+    """
     now = recipe.to_dict()
     values: dict[str, Any] = {key: now[key] for key in _FREE[""] if key in now} | dict(began)
-    for section in values.keys() & _FREE.keys():
-        values[section] = {key: now[section][key] for key in _FREE[section] if key in now[section]} | dict(
-            began[section]
-        )
-    return deciding(parse(values, "run.json"))
+    for section, free in _FREE.items():
+        if section and isinstance(values.get(section), dict):
+            lent = {key: now[section][key] for key in free if key in now[section]}
+            values[section] = lent | values[section]
+    return deciding(parse(values, where))
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from xtrain.system.locks import Held, NoLocksError, locked, watched
 _FILES = r"recipe\.toml|run\.json|metrics\.jsonl|curves\.png"
 _NEW, _OLD = "new-", "old-"
 _POINTERS = ("last", "best")
+_TRIES, _PAUSE = 5, 0.01
 
 
 @contextmanager
@@ -28,32 +30,41 @@ def made(path: Path, contents: Mapping[str, str]) -> Iterator[Held]:
     """
     path = path.absolute()
     beside = temporary(path, _NEW)
-    try:
-        _check_free(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_beside(path)
-        beside.mkdir()
+    with ExitStack() as held_until:
         try:
-            (beside / "checkpoints").mkdir()
-            for name, content in contents.items():
-                write_new(beside / name, content)
-            sync_folder(beside)
-        except OSError:
-            remove(beside)
-            raise
-    except OSError as error:
-        raise XtrainError(f"the run directory can't be made: {error.strerror}", where=path) from error
-    with _held(beside) as held:
-        try:
-            if path.is_dir():
-                path.rmdir()
-            beside.rename(path)
-            sync_folder(path.parent)
+            _check_free(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_beside(path)
+            beside.mkdir()
+            held = held_until.enter_context(_held(beside))  # from here on nobody sweeps it away
+            _fill(beside, contents)
+            _move(beside, path)
         except OSError as error:
-            remove(beside)
-            _check_free(path)  # another process may have been quicker
             raise XtrainError(f"the run directory can't be made: {error.strerror}", where=path) from error
         yield held.renamed(path)
+
+
+def _fill(beside: Path, contents: Mapping[str, str]) -> None:
+    try:
+        (beside / "checkpoints").mkdir()
+        for name, content in contents.items():
+            write_new(beside / name, content)
+        sync_folder(beside)
+    except OSError:
+        remove(beside)
+        raise
+
+
+def _move(beside: Path, path: Path) -> None:
+    try:
+        if path.is_dir():
+            path.rmdir()
+        beside.rename(path)
+        sync_folder(path.parent)
+    except OSError:
+        remove(beside)
+        _check_free(path)  # another process may have been quicker
+        raise
 
 
 @contextmanager
@@ -117,11 +128,19 @@ def check_own(folder: Path) -> None:
 
 def checkpoint(folder: Path, name: str) -> Path | None:
     """The folder of a checkpoint by its name or by `last` or `best`; None where there is none."""
-    if name in _POINTERS:
-        name = checkpoints.pointed(folder / name) or ""
-    if not re.fullmatch(checkpoints.NAME, name) or not (folder / name).is_dir():
-        return None
-    return folder / name
+    for _ in range(_TRIES):
+        named = checkpoints.pointed(folder / name) if name in _POINTERS else name
+        if named is None or not re.fullmatch(checkpoints.NAME, named):
+            return None
+        if (folder / named).is_dir():
+            return folder / named
+        time.sleep(_PAUSE)  # a training beside may be replacing it, or has removed it and moved the pointer
+    return None
+
+
+def is_pointer(path: Path) -> bool:
+    """True for the path of `last` or `best` of a run."""
+    return path.name in _POINTERS and path.absolute().parent.name == "checkpoints"
 
 
 def newest(folder: Path) -> Path | None:

@@ -11,6 +11,8 @@ from xtrain.errors import XtrainError
 from xtrain.system.files import open_to_append, parse_json
 
 Record = dict[str, Any]
+_KEYS = {"train": ("epoch", "step", "loss"), "epoch": ("epoch", "step", "test_loss", "test_accuracy")}
+"""What every record of a kind has."""
 _REMEDY = "put the file back as it was, or move it away to go on without the records before"
 
 
@@ -54,7 +56,7 @@ def read_records(path: Path) -> list[Record]:
 
     `XtrainError` names the first line that is damaged.
     """
-    return _parsed(_lines(path)[0], path)
+    return _parsed(_lines(path), path)
 
 
 def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes:
@@ -70,39 +72,52 @@ def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes
 
     """
     if written is None or not path.is_file():
-        kept = [line for line in _lines(path)[0] if _happened(_parsed([line], path)[0], step, epoch)]
+        kept = [line for line in _lines(path) if _happened(_parsed([line], path)[0], step, epoch)]
         return b"".join(line + b"\n" for line in kept)
     content = path.read_bytes()[: written.bytes]
     if hashlib.sha256(content).hexdigest() != written.sha256:
-        lines, cut = content.split(b"\n"), written.bytes - len(content)
-        _parsed(lines[:-1], path)  # names a line that is damaged
+        cut = written.bytes - len(content)
+        _parsed(_lines(path), path)  # names a line that is damaged
         problem = f"{cut} bytes are missing" if cut else "its records are not those that were written"
         raise XtrainError(f"{problem} up to step {step} (its hash differs)", where=path, remedy=_REMEDY)
     return content
 
 
-def _lines(path: Path) -> tuple[list[bytes], bytes]:
-    """Whole lines, and what follows the last of them."""
+def _lines(path: Path) -> list[bytes]:
+    """The lines of the file; not a last one that was cut short."""
     if not path.is_file():
-        return [], b""
+        return []
     *lines, rest = path.read_bytes().split(b"\n")
-    return lines, rest
+    try:
+        parse_json(rest.decode())
+    except ValueError:
+        return lines
+    return [*lines, rest]
 
 
 def _parsed(lines: list[bytes], path: Path) -> list[Record]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            record = parse_json(line.decode())
-            if not isinstance(record, dict) or record.get("kind") not in ("train", "epoch"):
-                raise ValueError("no record of kind train or epoch")
+            record = _checked(parse_json(line.decode()))
         except ValueError as error:
             raise XtrainError(f"line {number} is damaged: {error}", where=path, remedy=_REMEDY) from error
         records.append(record)
     return records
 
 
+def _checked(record: Any) -> Record:
+    """The record. `ValueError` where it is none."""
+    if not isinstance(record, dict) or record.get("kind") not in _KEYS:
+        raise ValueError("no record of kind train or epoch")
+    for key in {**dict.fromkeys(_KEYS[record["kind"]]), **record}:
+        wanted = int if key in ("epoch", "step") else str if key == "kind" else (int, float)
+        if not isinstance(record.get(key), wanted):
+            raise ValueError(f"its {key} is {record.get(key)!r:.80}")
+    return record
+
+
 def _happened(record: Record, step: int, epoch: int) -> bool:
     """True for a record that a run which stands there has behind it."""
     key, place = ("epoch", epoch) if record["kind"] == "epoch" else ("step", step)
-    return bool(record.get(key, 0) <= place)
+    return bool(record[key] <= place)

@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, TypeVar
 
 from xtrain.recipe.schedules import Reductions
 from xtrain.recipe.watch import Watch
 from xtrain.spec import Metrics
+
+T = TypeVar("T")
+
+_NUMBERS: Mapping[type, tuple[type, ...]] = {float: (int, float), type(None): (int, float, type(None))}
+"""What may stand where a default is of a type."""
 
 
 @dataclass
@@ -75,14 +80,22 @@ class Progress:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
         """What `to_dict` gave; `ValueError` for anything else."""
-        kinds = {
-            "epoch_sums": Sums,
-            "log_sums": Sums,
-            "best": Watch,
-            "stopping": Watch,
-            "plateau": Reductions,
-        }
         try:
-            return cls(**{**values, **{key: kind(**values[key]) for key, kind in kinds.items()}})
-        except (KeyError, TypeError) as error:
+            return _typed(cls, values)
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its progress is not what xtrain writes: {error}") from error
+
+
+def _typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of numbers and of others like it. `TypeError` where a value is of another type."""
+    given = {}
+    for key, default in vars(kind()).items():
+        value = values[key]
+        if is_dataclass(default):
+            value = _typed(type(default), value)
+        elif not isinstance(value, _NUMBERS.get(type(default), type(default))):
+            raise TypeError(f"{key} is {value!r:.80}")
+        given[key] = value
+    if unknown := values.keys() - given.keys():
+        raise TypeError(f"{min(unknown)!r} is unknown")
+    return kind(**given)

@@ -1,29 +1,23 @@
-"""The run directory: recipe, identity and data's facts, one entry per session, metrics, checkpoints."""
+"""The run directory: what lies in it, read anew each time, and what a session writes there."""
 
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xtrain import data
-from xtrain.data import DatasetInfo
 from xtrain.errors import CheckpointError, UsageError, XtrainError
 from xtrain.recipe import Job, Recipe, load_recipe
-from xtrain.runs import binding, folder
+from xtrain.runs import about, folder
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.about import About
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.metrics import Record, Written, read_records, trimmed
 from xtrain.spec import ModelSpec
-from xtrain.spec.validation import validated
-from xtrain.system.files import read_json, write_atomically
+from xtrain.system.files import identity, write_atomically
 from xtrain.system.locks import Held, NoLocksError, locked, watched
-
-FORMAT = 1
-"""Of a run directory; format 0 has no number, no identity and no facts of the data in its run.json."""
 
 _NOTES = logging.getLogger("xtrain.note")
 _TRIES = 100
@@ -67,17 +61,10 @@ class Run:
             XtrainError: the disk refuses.
 
         """
-        about = {
-            "format": FORMAT,
-            "name": job.recipe.name,
-            "identity": dict(identity),
-            "data": {**asdict(job.data), "sha256": data_hash},
-            "recipe": binding.deciding(job.recipe),
-            "sessions": [_opened(session)],
-        }
+        said = {**about.made(job, data_hash, identity), "sessions": [about.opened(session)]}
         contents = {
             "recipe.toml": job.recipe.to_toml(),
-            "run.json": folder.dumped(about),
+            "run.json": folder.dumped(said),
             "metrics.jsonl": "",
         }
         with folder.made(path, contents) as held:
@@ -111,7 +98,11 @@ class Run:
         return not (self._held and self._held.moved())
 
     def check_place(self) -> None:
-        """`XtrainError` where the held directory was moved or removed: nothing must be written elsewhere."""
+        """`XtrainError` where what a session would write would lie elsewhere.
+
+        The held directory was moved or removed, or its folder of checkpoints is a link.
+        """
+        folder.check_own(self.checkpoints)
         if not self.in_place:
             raise XtrainError(
                 "the run directory was moved or removed while it was trained",
@@ -120,19 +111,9 @@ class Run:
             )
 
     @property
-    def about(self) -> Record:
+    def about(self) -> About:
         """What run.json says. `UsageError` where it is damaged."""
-        path = self.path / "run.json"
-        try:
-            found = read_json(path)
-            sessions = found["sessions"]
-            if not isinstance(sessions, list) or not all(isinstance(each, dict) for each in sessions):
-                raise ValueError("its sessions are no list of tables")
-            if found.get("format", 0) not in (0, FORMAT):
-                raise ValueError(f"its format is {found['format']!r}, this xtrain reads 0 and {FORMAT}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"is damaged: {error!r}", where=path) from error
-        return dict(found)
+        return About(self.path / "run.json")
 
     @property
     def recipe(self) -> Recipe:
@@ -149,7 +130,7 @@ class Run:
                 remedy=f'begin a new run from its weights: --set init_from="{self.path}"',
             )
         path = self.path / "recipe.toml"
-        if not self.about.get("format") and "keep_last" not in folder.toml(path).get("loop", {}):
+        if not self.about.format and "keep_last" not in folder.toml(path).get("loop", {}):
             overrides = {"loop.keep_last": "all", **overrides}  # what format 0 meant by saying nothing
         return load_recipe(path, overrides)
 
@@ -161,48 +142,7 @@ class Run:
     def job_with(self, overrides: Mapping[str, Any]) -> Job:
         """The job a resume goes on with; see `recipe_with`."""
         recipe = self.recipe_with(overrides)
-        return recipe.bind(self._facts() or data.info(recipe.data), where=self.path / "recipe.toml")
-
-    def _facts(self) -> DatasetInfo | None:
-        """Those of the data that run.json holds; None in format 0."""
-        facts = self.about.get("data")
-        if facts is None:
-            return None
-        if not isinstance(facts, dict):
-            raise UsageError("is damaged: its data is no table", where=self.path / "run.json")
-        given = {key: value for key, value in facts.items() if key != "sha256"}
-        return validated(DatasetInfo, given, where=self.path / "run.json")
-
-    @property
-    def data_hash(self) -> str | None:
-        """SHA-256 of the arrays that the run was made with; None in format 0."""
-        facts = self.about.get("data")
-        return str(facts["sha256"]) if isinstance(facts, dict) and "sha256" in facts else None
-
-    def check_recipe(self, recipe: Recipe, expected: str | None) -> None:
-        """`UsageError` where the recipe decides other numbers than the one whose hash is expected.
-
-        Args:
-            recipe: of recipe.toml as it is now.
-            expected: hash that the checkpoint carries, None where it carries none.
-
-        """
-        began = self.about.get("recipe")
-        if not isinstance(began, dict):
-            return  # format 0
-        if expected not in (None, binding.digest(began)):
-            raise UsageError(
-                "its recipe is not the one that the checkpoint was trained with (its hash differs)",
-                where=self.path / "run.json",
-                remedy="put run.json back as it was",
-            )
-        differences = binding.differences(binding.renewed(began, recipe), binding.deciding(recipe))
-        if differences:
-            raise UsageError(
-                f"is not the recipe that the run was trained with: {'; '.join(differences)}",
-                where=self.path / "recipe.toml",
-                remedy=f'put it back; or, if it was meant, begin a new run with init_from = "{self.path}"',
-            )
+        return recipe.bind(self.about.facts or data.info(recipe.data), where=self.path / "recipe.toml")
 
     def set_recipe(self, recipe: Recipe) -> None:
         """Keep what a resume changed, such as more epochs."""
@@ -212,36 +152,20 @@ class Run:
     @property
     def sessions(self) -> list[Record]:
         """One entry for each time the run was started or resumed."""
-        return list(self.about["sessions"])
+        return self.about.sessions
 
-    @property
-    def last_used(self) -> tuple[str, int | None] | None:
-        """Backend and number of threads of the last session, else those that the run was made with."""
-        about = self.about
-        for found in (*reversed(about["sessions"]), about.get("identity", {})):
-            if isinstance(found.get("backend"), str):
-                threads = found.get("threads")
-                return found["backend"], threads if isinstance(threads, int) else None
-        return None
-
-    def open_session(self, facts: Record) -> None:
-        """Add an entry; the one before it, if it never ended, was killed."""
-        sessions = self.sessions
-        if sessions and sessions[-1].get("exit") == "running":
-            sessions[-1]["exit"] = "killed"
-        self._set_sessions([*sessions, _opened(facts)])
+    def open_session(self, facts: Record, made: Record) -> None:
+        """Add an entry to run.json; a run of format 0 learns what `made`, of `runs.about`, says."""
+        self._set_about(self.about.with_session(facts, made))
 
     def close_session(self, exit_: str, seconds: float, step: int) -> None:
         """Say how the last session ended; nothing where the directory is no longer in its place."""
-        if not self.in_place:
-            return
-        *before, last = self.sessions
-        ended = {**last, "exit": exit_, "ended": _now(), "seconds": round(seconds, 3), "to_step": step}
-        self._set_sessions([*before, ended])
+        if self.in_place:
+            self._set_about(self.about.with_end(exit_, seconds, step))
 
-    def _set_sessions(self, sessions: list[Record]) -> None:
+    def _set_about(self, values: Record) -> None:
         self.check_place()
-        write_atomically(self.path / "run.json", folder.dumped({**self.about, "sessions": sessions}))
+        write_atomically(self.path / "run.json", folder.dumped(values))
 
     @property
     def metrics_path(self) -> Path:
@@ -272,6 +196,8 @@ class Run:
 
         """
         self.check_place()
+        if step and not self.metrics_path.exists():
+            note(f"{self.metrics_path} is missing: the run goes on without the records before step {step}")
         write_atomically(self.metrics_path, trimmed(self.metrics_path, written, step, epoch))
 
     @property
@@ -298,10 +224,11 @@ class Run:
         """A checkpoint by its name, whole, also where a training beside goes on and removes old ones."""
         for _ in range(_TRIES):
             path = self.checkpoint(name)
+            before = identity(path)
             try:
                 return path, checkpoints.load(path, model)
             except CheckpointError:
-                if path.is_dir():
+                if before and identity(path) == before:
                     raise
         raise CheckpointError(f"{name} is replaced faster than it can be read", where=self.checkpoints)
 
@@ -323,7 +250,7 @@ def locate(path: str | Path) -> tuple[Run, str]:
     """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
     path = Path(path)
     place = path if path.parent.name == "checkpoints" else path.absolute()
-    if place.parent.name == "checkpoints" and (place.name in ("last", "best") or place.is_dir()):
+    if folder.is_pointer(place) or (place.parent.name == "checkpoints" and place.is_dir()):
         return Run(place.parent.parent), place.name
     return Run(path), "last"
 
@@ -331,11 +258,3 @@ def locate(path: str | Path) -> tuple[Run, str]:
 def note(text: str) -> None:
     """Say something that the user should know and that is no error; the command line shows it."""
     _NOTES.warning(text)
-
-
-def _opened(facts: Record) -> Record:
-    return {"started": _now(), **facts, "exit": "running"}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -59,6 +59,15 @@ def is_temporary(name: str, original: str, mark: str = "") -> bool:
     return re.fullmatch(rf"\.{mark}({original})\.\d+", name) is not None
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file or folder from another that takes its name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link itself, or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():

@@ -15,6 +15,7 @@ from xtrain.protocols import Backend, Dataset, Loop, Model, Optimizer
 from xtrain.recipe import Job
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs import weights as weight_files
+from xtrain.runs.folder import is_pointer
 from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
 from xtrain.training.observers import Observer
@@ -60,7 +61,7 @@ def chosen(options: Options, run: Run | None = None) -> tuple[Options, str]:
     """
     if options.backend:
         return options, ""
-    if run and (last := run.last_used):
+    if run and (last := run.about.last_used):
         return replace(options, backend=last[0], threads=options.threads or last[1]), ""
     name, why = plugins.default()
     return replace(options, backend=name), why
@@ -153,7 +154,7 @@ def initial_state(job: Job) -> State:
     if given is None:
         return plan.initial_state(job.recipe.seed, job.model)
     path = Path(given)
-    if weight_files.is_file(path):
+    if weight_files.is_file(path) and not is_pointer(path):
         return weight_files.load(path, job.model)
     run, name = locate(path)
     if name == "last" and path.name != "last" and checkpoints.pointed(run.checkpoints / "best"):

@@ -17,7 +17,7 @@ import numpy as np
 from xtrain.errors import UsageError, XtrainError
 from xtrain.protocols import Backend
 from xtrain.recipe import Job
-from xtrain.runs import binding
+from xtrain.runs import about
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.checkpoint import Bound, Checkpoint
 from xtrain.runs.progress import Progress, Sums
@@ -50,13 +50,7 @@ def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
         arrays = load_data(job, options.data_dir)
         parts, data_hash = build(backend, job, arrays, weights), arrays.sha256()
         del arrays
-        identity = {
-            "backend": backend.name,
-            "device": backend.device,
-            "threads": options.threads,
-            "precision": job.recipe.loop.precision,
-            "processes": 1,
-        }
+        identity = _identity(job, backend, options)
         path = out or new_path(job.recipe.name, backend.name)
         facts = _facts(job, backend, options, Progress())
         with Run.created(path, job, data_hash, identity, facts) as run:
@@ -74,19 +68,25 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
     with listening() as interrupt, run.locked():
         run.sweep()
         start = _start(run, name, job)
-        run.check_recipe(job.recipe, start.bound.recipe if start and start.bound else None)
+        run.about.check_recipe(job.recipe, start.bound.recipe if start and start.bound else None)
         progress = start.progress if start else Progress()
         _check_epochs(job, progress)
         if job.is_over(progress.epoch, progress.stopping) and not _to_restore(job, progress):
+            with _written(run):  # a kill may have come between the last checkpoint and what follows it
+                _mark_best(run, progress)
+                _prune(run, job, progress)
             return Outcome(run, True, progress.step, idle=True)
         _tell_epochs(run, job, progress)
         backend = open_backend(options, job.model, job.recipe.loop.precision)
-        arrays = load_data(job, options.data_dir, run.data_hash)
+        arrays = load_data(job, options.data_dir, run.about.data_hash)
         weights, optimizer_state = (start.model, start.optimizer) if start else (initial_state(job), None)
         parts = build(backend, job, arrays, weights, optimizer_state)
-        _go_back(run, progress, start)
-        run.set_recipe(job.recipe)
-        run.open_session(_facts(job, backend, options, progress))
+        made = about.made(job, arrays.sha256(), _identity(job, backend, options))
+        del arrays
+        with _written(run):
+            _go_back(run, progress, start)
+            run.set_recipe(job.recipe)
+            run.open_session(_facts(job, backend, options, progress), made)
         return _session(run, job, backend, parts, progress, options, interrupt)
 
 
@@ -114,7 +114,10 @@ def _to_restore(job: Job, progress: Progress) -> bool:
 
 def _tell_epochs(run: Run, job: Job, progress: Progress) -> None:
     """Say aloud where another number of epochs changes the learning rates of a run that has begun."""
-    before = replace(job, recipe=run.recipe)
+    recipe = run.recipe
+    epochs = run.about.epochs or recipe.loop.epochs  # that of the file may have been edited
+    loop = replace(recipe.loop, epochs=epochs)
+    before = replace(job, recipe=replace(recipe, loop=loop))
     if not progress.step or not job.recipe.schedule.needs_epochs or before.steps == job.steps:
         return
     step = progress.step + 1
@@ -136,7 +139,7 @@ def evaluate_run(run: Run, name: str, options: Options, precision: Precision | N
     _, start = run.load(name, job.model)
     backend = open_backend(options, job.model, precision or job.recipe.loop.precision)
     weights = checkpoints.averaged(start.model, start.optimizer)
-    parts = build(backend, job, load_data(job, options.data_dir, run.data_hash), weights)
+    parts = build(backend, job, load_data(job, options.data_dir, run.about.data_hash), weights)
     return evaluate(job, parts.loop, parts.test)[0]
 
 
@@ -175,28 +178,37 @@ def _session(
 
 def _go_back(run: Run, progress: Progress, start: Checkpoint | None) -> None:
     """Let the run's directory say what was true at `progress`."""
-    with _written(run):
-        if progress.step:
-            checkpoints.mark_last(run.checkpoints, progress.step)
-        if progress.best_step and (run.checkpoints / f"step-{progress.best_step}").is_dir():
-            checkpoints.mark_best(run.checkpoints, progress.best_step)
-        else:
-            (run.checkpoints / "best").unlink(missing_ok=True)  # it was reached later than this
-        run.cut(start.bound.metrics if start and start.bound else None, progress.step, progress.epoch)
+    if progress.step:
+        checkpoints.mark_last(run.checkpoints, progress.step)
+    _mark_best(run, progress)
+    run.cut(start.bound.metrics if start and start.bound else None, progress.step, progress.epoch)
+
+
+def _mark_best(run: Run, progress: Progress) -> None:
+    best = f"step-{progress.best_step}"
+    if not progress.best_step or not (run.checkpoints / best).is_dir():
+        (run.checkpoints / "best").unlink(missing_ok=True)  # it was reached later than this
+    elif checkpoints.pointed(run.checkpoints / "best") != best:
+        checkpoints.mark_best(run.checkpoints, progress.best_step)
+
+
+def _prune(run: Run, job: Job, progress: Progress) -> None:
+    if keep := job.recipe.loop.kept:
+        checkpoints.prune(run.checkpoints, keep, progress.step, progress.best_step)
 
 
 def _store(run: Run, job: Job, metrics: MetricsFile) -> Store:
     """The run's folder of checkpoints."""
-    recipe, data_hash = binding.digest(binding.deciding(job.recipe)), run.data_hash or ""
+    said = run.about
 
     def save(checkpoint: Checkpoint, best: bool) -> None:
         run.check_place()
-        bound, step = Bound(recipe, data_hash, metrics.synced()), checkpoint.progress.step
+        step = checkpoint.progress.step
+        bound = Bound(said.recipe_hash or "", said.data_hash or "", metrics.synced())
         checkpoints.save(run.checkpoints, replace(checkpoint, bound=bound))
         if best:
             checkpoints.mark_best(run.checkpoints, step)
-        if keep := job.recipe.loop.kept:
-            checkpoints.prune(run.checkpoints, keep, step, checkpoint.progress.best_step)
+        _prune(run, job, checkpoint.progress)
 
     def load_best(progress: Progress) -> Checkpoint:
         return run.load(f"step-{progress.best_step}", job.model)[1]
@@ -214,6 +226,17 @@ def _written(run: Run) -> Iterator[None]:
         raise XtrainError(f"the run can't be written: {error}", where=run.path, remedy=remedy) from error
 
 
+def _identity(job: Job, backend: Backend, options: Options) -> dict[str, Any]:
+    """What else a run's numbers hang on than its recipe and data."""
+    return {
+        "backend": backend.name,
+        "device": backend.device,
+        "threads": options.threads,
+        "precision": job.recipe.loop.precision,
+        "processes": 1,
+    }
+
+
 def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> dict[str, Any]:
     """What someone needs to know who wants to do the same again."""
     probe = backend.probe()
@@ -222,6 +245,7 @@ def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> 
         "device": backend.device,
         "threads": options.threads,
         "seed": job.recipe.seed,
+        "epochs": job.recipe.loop.epochs,
         "from_step": progress.step,
         "versions": {
             "xtrain": version("xtrain"),
