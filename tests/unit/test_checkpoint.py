@@ -141,7 +141,6 @@ JUNK = {
     "not JSON": "x",
     "a list": "[]",
     "nothing in it": "{}",
-    "another format": '{"format": 4}',
     "no hashes": '{"format": 3}',
     "strange progress": '{"format": 3, "sha256": {}, "progress": {"steps": 3}}',
     "progress without sums": '{"format": 2, "sha256": {}, "progress": {}}',
