@@ -1,5 +1,6 @@
 """run.json: how a run was made, what decides its numbers, its data's facts, one entry for each session."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from xtrain.errors import UsageError
 from xtrain.recipe import Job, Recipe
 from xtrain.runs import binding
 from xtrain.runs.metrics import Record
+from xtrain.spec.base import LARGEST
 from xtrain.spec.validation import validated
 from xtrain.system.files import read_json
 
@@ -81,7 +83,10 @@ class About:
         if "data" not in self.values:
             return None
         given = {key: value for key, value in self.values["data"].items() if key != "sha256"}
-        return validated(DatasetInfo, given, where=self._path)
+        found = validated(DatasetInfo, given, where=self._path)
+        if not _possible(found):
+            raise UsageError("is damaged: no data has the facts that it names", where=self._path)
+        return found
 
     @property
     def data_hash(self) -> str | None:
@@ -160,14 +165,27 @@ def _checked(found: Any) -> Record:
     if missing:
         raise ValueError(f"its {missing[0]} is missing")
     for entry in (*values["sessions"], values.get("identity", {})):
-        threads = _table(entry, "an entry of its sessions", _ENTRY_KINDS).get("threads")
-        if threads is not None and threads < 1:
-            raise ValueError(f"its threads is {threads}")
+        _table(entry, "an entry of its sessions", _ENTRY_KINDS)
+        for key in ("threads", "epochs"):
+            count = entry.get(key)
+            if count is not None and not 1 <= count <= LARGEST:
+                raise ValueError(f"its {key} is {count}")
     if "data" in values:
         _table(values["data"], "its data", {"sha256": str})
         if "sha256" not in values["data"]:
             raise ValueError("its data has no sha256")
     return values
+
+
+def _possible(found: DatasetInfo) -> bool:
+    """True where data may have these facts."""
+    counts = (found.train, found.test, len(found.class_names), *found.input_shape)
+    figures = (*found.mean, *found.std)
+    return (
+        all(1 <= number <= LARGEST for number in counts)
+        and all(map(math.isfinite, figures))
+        and len(found.mean) == len(found.std) == found.input_shape[0]
+    )
 
 
 def _table(found: Any, what: str, kinds: Mapping[str, type | tuple[type, ...]]) -> Record:

@@ -72,8 +72,9 @@ def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes
 
     """
     if written is None or not path.is_file():
-        kept = [line for line in _lines(path) if _happened(_parsed([line], path)[0], step, epoch)]
-        return b"".join(line + b"\n" for line in kept)
+        lines = _lines(path)
+        records = zip(lines, _parsed(lines, path), strict=True)
+        return b"".join(line + b"\n" for line, record in records if _happened(record, step, epoch))
     content = path.read_bytes()[: written.bytes]
     if hashlib.sha256(content).hexdigest() != written.sha256:
         cut = written.bytes - len(content)
@@ -108,7 +109,7 @@ def _parsed(lines: list[bytes], path: Path) -> list[Record]:
 
 def _checked(record: Any) -> Record:
     """The record. `ValueError` where it is none."""
-    if not isinstance(record, dict) or record.get("kind") not in _KEYS:
+    if not isinstance(record, dict) or record.get("kind") not in tuple(_KEYS):
         raise ValueError("no record of kind train or epoch")
     for key in {**dict.fromkeys(_KEYS[record["kind"]]), **record}:
         wanted = int if key in ("epoch", "step") else str if key == "kind" else (int, float)
