@@ -7,7 +7,7 @@ from xtrain.runs.run import Run
 
 SHORT = (
     *("digits_cnn", "--epochs", 2, "--log-every", 1, "--threads", 1),
-    *("--set", "loop.checkpoint_every=3", "--set", "model.channels=[8, 16]"),
+    *("--set", "loop.checkpoint_every=3", "--set", "loop.keep_last=all", "--set", "model.channels=[8, 16]"),
     *("--set", 'data.augment=[{op = "random_crop", size = 8, padding = 1}]'),
 )
 """46 steps with dropout and augmentation, and a checkpoint after every third."""

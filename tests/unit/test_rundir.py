@@ -161,8 +161,9 @@ def test_a_run_is_found_from_a_checkpoint_folder(run, monkeypatch):
     assert locate(".")[0].path == run.path
     monkeypatch.chdir(run.path)
     assert locate("checkpoints/step-3")[1] == "step-3"
-    with pytest.raises(UsageError, match="is not a run directory"):
-        locate("checkpoints/step-4")
+    gone, name = locate("checkpoints/step-4")
+    with pytest.raises(UsageError, match=r"has no checkpoint 'step-4'"):
+        gone.checkpoint(name)
 
 
 LOCK = """

@@ -250,7 +250,7 @@ def locate(path: str | Path) -> tuple[Run, str]:
     """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
     path = Path(path)
     place = path if path.parent.name == "checkpoints" else path.absolute()
-    if folder.is_pointer(place) or (place.parent.name == "checkpoints" and place.is_dir()):
+    if place.parent.name == "checkpoints" and is_run(place.parent.parent):
         return Run(place.parent.parent), place.name
     return Run(path), "last"
 
