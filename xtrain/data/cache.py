@@ -79,7 +79,7 @@ def arrays(entry: str, decode: Callable[[], Arrays]) -> Arrays:
     path = _folder() / f"{entry}.npz"
 
     def read() -> Arrays:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             found = Arrays(*(kept[part] for part in _PARTS))
             _compare(str(kept[_DIGEST]), _arrays_digest(entry, found))
         return found

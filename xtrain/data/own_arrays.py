@@ -88,7 +88,8 @@ def _found(where: Path) -> Found:
     if where.is_dir():
         return {name: _loaded(path) for name, path in _files(where).items()}
     try:
-        with np.load(where, allow_pickle=False) as archive:
+        # np.load leaves a file open that it opened itself and could not read.
+        with where.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, Mapping):
                 raise ValueError("it holds one array without a name")
             names = [*_wanted(set(archive), where), _CLASS_NAMES]
