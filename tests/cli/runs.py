@@ -21,10 +21,10 @@ def end(path):
     del progress["train_seconds"]
     records = [{k: v for k, v in record.items() if "seconds" not in k} for record in run.history]
     tensors = [(last / f"{name}.safetensors").read_bytes() for name in ("weights", "optimizer")]
-    return records, progress, (run.checkpoints / "best").resolve().name, tensors
+    return records, progress, run.checkpoint("best").name, tensors
 
 
 def copy(source, target):
-    """Copy a run, its links as links."""
-    shutil.copytree(source, target, symlinks=True)
+    """Copy a run."""
+    shutil.copytree(source, target)
     return target

@@ -15,8 +15,9 @@ def made(tmp_path):
     """A run of three epochs; `call` stands in the folder that it is made in."""
 
     def make(path, name="digits_mlp", backend="numpy", seed=0):
-        run = Run.create(tmp_path / path, load_recipe(name, {"seed": seed}))
-        run.open_session({"backend": backend})
+        job = load_recipe(name, {"seed": seed}).bind()
+        with Run.created(tmp_path / path, job, "", {"backend": backend}, {"backend": backend}) as run:
+            pass
         records = [{"kind": "train", "epoch": 1, "step": step, "loss": 2 / step} for step in range(1, 10)]
         for epoch in (1, 2, 3):
             figures = {"train_loss": 2 / epoch, "test_loss": 2 / epoch, "test_accuracy": 1 - 0.5 / epoch}

@@ -152,7 +152,7 @@ def test_check_gives_every_backends_terms_for_every_key(call):
 
 @pytest.fixture
 def plugged(tmp_path_factory, monkeypatch):
-    """The fake backend, one that explodes, one not installed, two whose probes find a problem or raise."""
+    """The fake backend, and others: exploding, not installed, with a problem, with a probe that breaks."""
     monkeypatch.syspath_prepend(UNIT)
     from plugin_folder import install, install_fake
 

@@ -88,7 +88,7 @@ def _go_on(path, step, backend, changes, epochs):
 
 
 def _copy(path, name):
-    return shutil.copytree(path, _beside(path, name), symlinks=True)
+    return shutil.copytree(path, _beside(path, name))
 
 
 def _beside(path, name):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fake_runs import made
@@ -50,6 +51,21 @@ def test_what_holds_something_is_refused(run, tmp_path):
         made(other, JOB)
     with pytest.raises(UsageError, match="exists and is not an empty directory"):
         made(other / "thesis.txt", JOB)
+
+
+def test_the_working_directory_is_not_taken_from_under_the_process(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^\.: is the working directory\n  choose another --out$"):
+        made(Path(), JOB)
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_called_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = made(Path("runs/one"), JOB)
+    assert str(run.path) == "runs/one"
+    with pytest.raises(UsageError, match=r"^runs/one: exists .*\n.*xtrain run --resume runs/one$"):
+        made(Path("runs/one"), JOB)
 
 
 def test_a_directory_that_can_not_be_made_is_an_error(tmp_path):

@@ -1,5 +1,6 @@
 """The command line: one file per command, loaded when it is called. Help pays for no command."""
 
+import io
 import logging
 import sys
 import traceback
@@ -15,6 +16,9 @@ _ANYWHERE = {"--debug": "debug", "-v": "verbose", "--verbose": "verbose"}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed, 2 wrong use or recipe, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the locale can't show stops nothing
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     asked = {_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE}

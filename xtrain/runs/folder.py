@@ -28,13 +28,12 @@ def made(path: Path, contents: Mapping[str, str]) -> Iterator[Held]:
     A kill at any moment leaves either nothing at `path` or all of it; what a kill leaves beside it is swept
     when a run is made under that name again. `UsageError` where `path` is there and not an empty directory.
     """
-    path = path.absolute()
-    beside = temporary(path, _NEW)
+    beside = temporary(path.absolute(), _NEW)
     with ExitStack() as held_until:
         try:
             _check_free(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep_beside(path)
+            _sweep_beside(path.absolute())
             beside.mkdir()
             held = held_until.enter_context(_held(beside))  # from here on nobody sweeps it away
             _fill(beside, contents)
@@ -78,7 +77,11 @@ def _held(folder: Path) -> Iterator[Held]:
 
 
 def _check_free(path: Path) -> None:
-    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        if os.path.samefile(path, os.curdir):  # which the rename would take from under this process
+            raise UsageError("is the working directory", where=path, remedy="choose another --out")
         return
     is_run = all((path / name).is_file() for name in ("recipe.toml", "run.json"))
     going_on = f", or go on with: xtrain run --resume {path}" if is_run else ""
@@ -163,5 +166,6 @@ def toml(path: Path) -> dict[str, Any]:
 
 
 def dumped(value: Mapping[str, Any]) -> str:
-    """A table as JSON for people."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """A table as JSON for people, in UTF-8 also where a path or an argument came in bytes of another kind."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="surrogateescape").decode(errors="replace")

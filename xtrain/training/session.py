@@ -172,6 +172,7 @@ def _session(
             raise
         except (XtrainError, OSError) as error:
             how = f"failed: {getattr(error, 'problem', error)}"
+            run.check_place()  # where that is the reason, it is what is said
             raise
     return Outcome(run, finished, progress.step)
 

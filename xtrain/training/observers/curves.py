@@ -1,6 +1,7 @@
 """Loss and accuracy by step as a picture: of a run when a session ends, or of several over one another."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,9 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
     """
     picture = io.BytesIO()
-    figure_of(runs).savefig(picture, dpi=110, format=path.suffix[1:] or "png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name's letters, drawn as boxes
+        figure_of(runs).savefig(picture, dpi=110, format=path.suffix[1:] or "png")
     write_atomically(path, picture.getvalue())
 
 
