@@ -150,7 +150,7 @@ CASES = {
         ["it names posix.system", "nothing of it was run"],
     ),
     "hostile .pdopt": (f"half.pdparams y.ckpt {OURS}", 1, ["half.pdopt: is not", "it names posix.system"]),
-    "objects": (f"objects.pdparams y.ckpt {OURS}", 1, ["objects.pdparams: is not", "an array of O8"]),
+    "objects": (f"objects.pdparams y.ckpt {OURS}", 1, ["objects.pdparams: is not", "an array of 'O8'"]),
     "empty": (f"empty.pdparams y.ckpt {OURS}", 1, ["empty.pdparams: is not a Paddle file"]),
     "text for a .ckpt": (f"text.ckpt y.pth {OURS}", 1, ["text.ckpt: mindspore.load_checkpoint refuses it"]),
 }

@@ -20,7 +20,11 @@ CASES = {
     "near command": ("evl x", 2, ["no command 'evl'", "did you mean 'eval'?"]),
     "unknown option": ("run digits_mlp --epoch 3", 2, ["No such option", "--epochs"]),
     "nothing to run": ("run", 2, ["give a recipe to train, or --resume RUN", "xtrain recipes lists"]),
-    "both": ("run digits_mlp --resume run", 2, ["give a recipe to train, or --resume RUN"]),
+    "both": (
+        "run digits_mlp --resume run",
+        2,
+        ["both a recipe (digits_mlp) and --resume run", "leave one out"],
+    ),
     "unknown recipe": ("run digits_mpl", 2, ["digits_mpl: there is no such recipe", "'digits_mlp'"]),
     "a directory": ("check .", 2, ["is a directory, not a recipe"]),
     "bad TOML": ("check bad.toml", 2, ["bad.toml: is not TOML", "line 4"]),
@@ -139,7 +143,7 @@ CASES = {
     "resume of a step that is not there": (
         "run --resume run/checkpoints/step-7",
         2,
-        ["is not a run directory"],
+        ["run: has no checkpoint 'step-7'", "it has: last, best, step-3"],
     ),
     "eval of no run": ("eval full", 2, ["full: is not a run directory"]),
     "eval of no checkpoint": (
