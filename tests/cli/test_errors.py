@@ -155,8 +155,8 @@ CASES = {
     "resume of a damaged one": ("run --resume damaged", 1, ["is damaged or not a checkpoint"]),
     "eval of another model": (
         "eval other",
-        1,
-        ["does not hold the weights of simplecnn", "fc1.bias has the shape [64], not [32]"],
+        2,
+        ["other/recipe.toml: is not the recipe that", "model.hidden was [64], is [32]", "begin a new run"],
     ),
     "a damaged run.json": ("run --resume unreadable", 2, ["unreadable/run.json: is damaged: "]),
     "a damaged recipe of a run": ("eval garbled", 2, ["garbled/recipe.toml: is not TOML"]),

@@ -21,6 +21,7 @@ def command(runs: tuple[Path, ...], out: Path, force: bool) -> int:
     for run in found:
         if not run.history:
             raise UsageError("has no records yet", where=run.path)
+        run.check_history()
     try:
         draw(found, out)
     except OSError as error:

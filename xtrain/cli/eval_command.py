@@ -46,6 +46,7 @@ def command(
         recorded = None if backend or precision else _recorded(found, name)
         if recorded is None:
             raise
+        found.check_history()
         note(f"its data can't be used, these figures are as recorded: {error.where}: {error.problem}")
         accuracy, loss, rest = recorded["test_accuracy"], recorded["test_loss"], "as recorded"
     else:

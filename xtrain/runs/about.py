@@ -121,12 +121,8 @@ class About:
         """
         if "recipe" not in self.values:
             return
-        if expected not in (None, self.recipe_hash):
-            raise UsageError(
-                "its recipe is not the one that the checkpoint was trained with (its hash differs)",
-                where=self._path,
-                remedy="put run.json back as it was",
-            )
+        if expected is not None:
+            self.check_hash(expected)
         before = binding.renewed(self.values["recipe"], recipe, self._path)
         differences = binding.differences(before, binding.deciding(recipe))
         if differences:
@@ -135,6 +131,15 @@ class About:
                 where=self._path.with_name("recipe.toml"),
                 remedy="put it back; or, if it was meant, begin a new run with "
                 f'init_from = "{self._path.parent}"',
+            )
+
+    def check_hash(self, expected: str) -> None:
+        """`UsageError` where a checkpoint carries another hash of what decides the numbers."""
+        if "recipe" in self.values and expected != self.recipe_hash:
+            raise UsageError(
+                "its recipe is not the one that the checkpoint was trained with (its hash differs)",
+                where=self._path,
+                remedy="put run.json back as it was",
             )
 
     def with_session(self, facts: Record, fresh: Record) -> Record:

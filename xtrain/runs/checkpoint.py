@@ -26,7 +26,15 @@ from xtrain.runs import weights as weight_files
 from xtrain.runs.metrics import Written
 from xtrain.runs.progress import Progress
 from xtrain.spec import ModelSpec, OptimizerSpec, Precision, State
-from xtrain.system.files import read_json, remove, sync_folder, temporary, write_atomically, write_new
+from xtrain.system.files import (
+    content,
+    read_json,
+    remove,
+    sync_folder,
+    temporary,
+    write_atomically,
+    write_new,
+)
 from xtrain.system.locks import NoLocksError, locked
 
 NAME = r"step-\d+"
@@ -108,7 +116,7 @@ def pointed(path: Path) -> str | None:
     """The name in a pointer; None where there is none, or what it names is no checkpoint's name."""
     try:
         # Older runs have links; where one leads is a name like any other, and nothing is followed.
-        name = os.readlink(path) if path.is_symlink() else path.read_text(encoding="utf-8").strip()
+        name = os.readlink(path) if path.is_symlink() else content(path).decode().strip()
     except (OSError, ValueError):
         return None
     return name if re.fullmatch(NAME, name) else None
@@ -152,6 +160,18 @@ def load(path: Path, model: ModelSpec) -> Checkpoint:
         found.model, weight_files.shapes(model), f"the weights of {model.name}", path, remedy
     )
     return found
+
+
+def written(path: Path) -> Written | None:
+    """What a checkpoint says of metrics.jsonl; None for one of format 2.
+
+    `CheckpointError` where it is damaged.
+    """
+    try:
+        _, bound = _record(path)
+    except _DAMAGE as error:
+        raise CheckpointError(f"is damaged or not a checkpoint: {error}", where=path) from error
+    return bound.metrics if bound else None
 
 
 @contextmanager
@@ -210,9 +230,9 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     hashes = {}
     for name, state in zip(_TENSOR_FILES, (checkpoint.model, checkpoint.optimizer), strict=True):
         contiguous = {key: np.ascontiguousarray(value).reshape(value.shape) for key, value in state.items()}
-        content = serialized(contiguous, metadata={"format": "xtrain"})
-        write_new(folder / name, content)
-        hashes[name] = hashlib.sha256(content).hexdigest()
+        data = serialized(contiguous, metadata={"format": "xtrain"})
+        write_new(folder / name, data)
+        hashes[name] = hashlib.sha256(data).hexdigest()
     progress = checkpoint.progress.to_dict()
     bound = asdict(checkpoint.bound) if checkpoint.bound else None
     hashes |= {"progress": _digest(progress), "bound": _digest(bound)}
@@ -232,6 +252,13 @@ def _replace(target: Path, beside: Path) -> None:
 
 
 def _read(path: Path) -> Checkpoint:
+    record, bound = _record(path)
+    weights, optimizer = (_tensors(path / name, record["sha256"][name]) for name in _TENSOR_FILES)
+    return Checkpoint(weights, optimizer, Progress.from_dict(record["progress"]), bound)
+
+
+def _record(path: Path) -> tuple[dict[str, Any], Bound | None]:
+    """What progress.json says, and what of it the checkpoint belongs to."""
     record = read_json(path / "progress.json")
     if record["format"] not in _FORMATS:
         raise CheckpointError(
@@ -239,12 +266,11 @@ def _read(path: Path) -> Checkpoint:
             where=path,
             remedy="use the xtrain that wrote it, or another of the run's checkpoints",
         )
-    hashes, progress, bound = record["sha256"], record["progress"], record.get("bound")
-    _compare("progress.json", _digest(progress), hashes["progress"])
+    hashes, bound = record["sha256"], record.get("bound")
+    _compare("progress.json", _digest(record["progress"]), hashes["progress"])
     if record["format"] > 2:
         _compare("progress.json", _digest(bound), hashes["bound"])
-    weights, optimizer = (_tensors(path / name, hashes[name]) for name in _TENSOR_FILES)
-    return Checkpoint(weights, optimizer, Progress.from_dict(progress), _bound(bound))
+    return record, _bound(bound)
 
 
 def _bound(found: Mapping[str, Any] | None) -> Bound | None:
@@ -255,9 +281,9 @@ def _bound(found: Mapping[str, Any] | None) -> Bound | None:
 
 
 def _tensors(path: Path, expected: str) -> State:
-    content = path.read_bytes()
-    _compare(path.name, hashlib.sha256(content).hexdigest(), expected)
-    return dict(deserialized(content))
+    data = content(path)
+    _compare(path.name, hashlib.sha256(data).hexdigest(), expected)
+    return dict(deserialized(data))
 
 
 def _compare(name: str, found: str, expected: str) -> None:

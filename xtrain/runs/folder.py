@@ -39,7 +39,11 @@ def made(path: Path, contents: Mapping[str, str]) -> Iterator[Held]:
             _fill(beside, contents)
             _move(beside, path)
         except OSError as error:
-            raise XtrainError(f"the run directory can't be made: {error.strerror}", where=path) from error
+            raise XtrainError(
+                f"the run directory can't be made: {error.strerror}",
+                where=path,
+                remedy="make room or make its folder writable, or choose another --out",
+            ) from error
         yield held.renamed(path)
 
 
@@ -127,6 +131,19 @@ def check_own(folder: Path) -> None:
             where=folder,
             remedy="put the folder itself there, for instance by cp -rL",
         )
+
+
+@contextmanager
+def reached(folder: Path) -> Iterator[None]:
+    """Tells what the system refuses of a folder of a run: `XtrainError`."""
+    try:
+        yield
+    except OSError as error:
+        raise XtrainError(
+            f"can't be used: {error}",
+            where=folder,
+            remedy="its permissions, or the disk, must let you use it",
+        ) from error
 
 
 def checkpoint(folder: Path, name: str) -> Path | None:

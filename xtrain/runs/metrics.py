@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from xtrain.errors import XtrainError
-from xtrain.system.files import open_to_append, parse_json
+from xtrain.system.files import content, open_to_append, parse_json
 
 Record = dict[str, Any]
 _KEYS = {"train": ("epoch", "step", "loss"), "epoch": ("epoch", "step", "test_loss", "test_accuracy")}
 """What every record of a kind has."""
+_TOO_LARGE = 2**63
 _REMEDY = "put the file back as it was, or move it away to go on without the records before"
 
 
@@ -28,8 +29,8 @@ class Appender:
     """Appends records; every line is handed to the system at once."""
 
     def __init__(self, path: Path) -> None:
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        self._bytes, self._hash = len(content), hashlib.sha256(content)
+        before = content(path) if path.is_file() and not path.is_symlink() else b""
+        self._bytes, self._hash = len(before), hashlib.sha256(before)
         self._handle = open_to_append(path)
 
     def append(self, record: Record) -> None:
@@ -75,20 +76,32 @@ def trimmed(path: Path, written: Written | None, step: int, epoch: int) -> bytes
         lines = _lines(path)
         records = zip(lines, _parsed(lines, path), strict=True)
         return b"".join(line + b"\n" for line, record in records if _happened(record, step, epoch))
-    content = path.read_bytes()[: written.bytes]
-    if hashlib.sha256(content).hexdigest() != written.sha256:
-        cut = written.bytes - len(content)
+    kept = _content(path)[: written.bytes]
+    if hashlib.sha256(kept).hexdigest() != written.sha256:
+        cut = written.bytes - len(kept)
         _parsed(_lines(path), path)  # names a line that is damaged
         problem = f"{cut} bytes are missing" if cut else "its records are not those that were written"
         raise XtrainError(f"{problem} up to step {step} (its hash differs)", where=path, remedy=_REMEDY)
-    return content
+    return kept
+
+
+def is_as_written(path: Path, written: Written) -> bool:
+    """True where the file begins with what a checkpoint says."""
+    return path.is_file() and hashlib.sha256(_content(path)[: written.bytes]).hexdigest() == written.sha256
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return content(path)
+    except OSError as error:
+        raise XtrainError(f"can't be read: {error.strerror}", where=path, remedy=_REMEDY) from error
 
 
 def _lines(path: Path) -> list[bytes]:
     """The lines of the file; not a last one that was cut short."""
     if not path.is_file():
         return []
-    *lines, rest = path.read_bytes().split(b"\n")
+    *lines, rest = _content(path).split(b"\n")
     try:
         parse_json(rest.decode())
     except ValueError:
@@ -113,8 +126,9 @@ def _checked(record: Any) -> Record:
         raise ValueError("no record of kind train or epoch")
     for key in {**dict.fromkeys(_KEYS[record["kind"]]), **record}:
         wanted = int if key in ("epoch", "step") else str if key == "kind" else (int, float)
-        if not isinstance(record.get(key), wanted):
-            raise ValueError(f"its {key} is {record.get(key)!r:.80}")
+        value = record.get(key)
+        if not isinstance(value, wanted) or (isinstance(value, int) and abs(value) >= _TOO_LARGE):
+            raise ValueError(f"its {key} is {value!r:.80}")
     return record
 
 

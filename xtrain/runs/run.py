@@ -14,7 +14,7 @@ from xtrain.runs import about, folder
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.about import About
 from xtrain.runs.checkpoint import Checkpoint
-from xtrain.runs.metrics import Record, Written, read_records, trimmed
+from xtrain.runs.metrics import Record, Written, is_as_written, read_records, trimmed
 from xtrain.spec import ModelSpec
 from xtrain.system.files import identity, write_atomically
 from xtrain.system.locks import Held, NoLocksError, locked, watched
@@ -140,9 +140,11 @@ class Run:
         return self.job_with({})
 
     def job_with(self, overrides: Mapping[str, Any]) -> Job:
-        """The job a resume goes on with; see `recipe_with`."""
-        recipe = self.recipe_with(overrides)
-        return recipe.bind(self.about.facts or data.info(recipe.data), where=self.path / "recipe.toml")
+        """The job a resume goes on with; see `recipe_with`. `UsageError` where recipe.toml is another's."""
+        recipe, said = self.recipe_with(overrides), self.about
+        job = recipe.bind(said.facts or data.info(recipe.data), where=self.path / "recipe.toml")
+        said.check_recipe(job.recipe, None)
+        return job
 
     def set_recipe(self, recipe: Recipe) -> None:
         """Keep what a resume changed, such as more epochs."""
@@ -187,6 +189,18 @@ class Run:
         """Records of kind epoch: losses, accuracies and seconds."""
         return [record for record in self.history if record["kind"] == "epoch"]
 
+    def check_history(self) -> None:
+        """Say aloud where the records are not those that the last checkpoint knows of."""
+        with folder.reached(self.checkpoints):
+            last = folder.checkpoint(self.checkpoints, "last") or folder.newest(self.checkpoints)
+        try:
+            written = checkpoints.written(last) if last else None
+        except CheckpointError as error:
+            note(f"{self.metrics_path} can't be checked: {error.where}: {error.problem}")
+            return
+        if written and not is_as_written(self.metrics_path, written):
+            note(f"{self.metrics_path}: its records are not those that were written (its hash differs)")
+
     def cut(self, written: Written | None, step: int, epoch: int) -> None:
         """Drop the records that a resume will write again.
 
@@ -210,13 +224,14 @@ class Run:
 
         Where `last` is missing or leads nowhere it is the newest whole checkpoint, and that is said aloud.
         """
-        found = folder.checkpoint(self.checkpoints, name)
-        if found is None and name == "last":
-            found = folder.newest(self.checkpoints)
-            if found is not None:
-                note(f"{self.checkpoints / 'last'} names no checkpoint: {found.name} is the newest whole one")
-        if found is None:
+        with folder.reached(self.checkpoints):
+            found = folder.checkpoint(self.checkpoints, name)
+            newest = folder.newest(self.checkpoints) if found is None and name == "last" else None
             known = ", ".join(folder.names(self.checkpoints)) or "none"
+        if newest:
+            note(f"{self.checkpoints / 'last'} names no checkpoint: {newest.name} is the newest whole one")
+            return newest
+        if found is None:
             raise UsageError(f"has no checkpoint {name!r}", where=self.path, remedy=f"it has: {known}")
         return found
 
@@ -226,16 +241,21 @@ class Run:
             path = self.checkpoint(name)
             before = identity(path)
             try:
-                return path, checkpoints.load(path, model)
+                found = checkpoints.load(path, model)
             except CheckpointError:
                 if before and identity(path) == before:
                     raise
+            else:
+                if found.bound:
+                    self.about.check_hash(found.bound.recipe)
+                return path, found
         raise CheckpointError(f"{name} is replaced faster than it can be read", where=self.checkpoints)
 
     def sweep(self) -> None:
         """Mend what a killed session left half-done. Only the one who holds the lock may do that."""
         self.check_place()
-        folder.sweep(self.path)
+        with folder.reached(self.path):
+            folder.sweep(self.path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -1,5 +1,6 @@
 """Files that are either the old ones or the new ones, whenever the process is killed. No link is followed."""
 
+import errno
 import json
 import os
 import re
@@ -93,9 +94,16 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def content(path: Path) -> bytes:
+    """What a file holds. `OSError` where it is none, such as a named pipe, which would be waited for."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds. `ValueError` where it is not UTF-8, not JSON, or nested beyond reason."""
-    return parse_json(path.read_text(encoding="utf-8"))
+    return parse_json(content(path).decode())
 
 
 def parse_json(text: str) -> Any:

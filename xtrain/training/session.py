@@ -4,8 +4,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -71,7 +71,7 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
         run.about.check_recipe(job.recipe, start.bound.recipe if start and start.bound else None)
         progress = start.progress if start else Progress()
         _check_epochs(job, progress)
-        if job.is_over(progress.epoch, progress.stopping) and not _to_restore(job, progress):
+        if _is_done(run, job, progress):
             with _written(run):  # a kill may have come between the last checkpoint and what follows it
                 _mark_best(run, progress)
                 _prune(run, job, progress)
@@ -85,6 +85,7 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
         del arrays
         with _written(run):
             _go_back(run, progress, start)
+            _prune(run, job, progress)  # which a kill may have kept the last session from
             run.set_recipe(job.recipe)
             run.open_session(_facts(job, backend, options, progress), made)
         return _session(run, job, backend, parts, progress, options, interrupt)
@@ -105,6 +106,12 @@ def _check_epochs(job: Job, progress: Progress) -> None:
             f"loop.epochs = {job.recipe.loop.epochs}: {begun} are {state} already",
             remedy="give as many or more; an earlier checkpoint can be resumed by its folder",
         )
+
+
+def _is_done(run: Run, job: Job, progress: Progress) -> bool:
+    """True where nothing is left to do; a session that was killed or failed at its very end is ended anew."""
+    ended = bool(run.sessions) and run.sessions[-1].get("exit") == "finished"
+    return ended and job.is_over(progress.epoch, progress.stopping) and not _to_restore(job, progress)
 
 
 def _to_restore(job: Job, progress: Progress) -> bool:
@@ -152,29 +159,47 @@ def _session(
     options: Options,
     interrupt: Interrupt,
 ) -> Outcome:
-    how, started = "failed", time.perf_counter()
+    finished, started = False, time.perf_counter()
+
+    def close(error: BaseException | None) -> None:
+        how = _failure(error) if error else "finished" if finished else "interrupted"
+        run.close_session(how, time.perf_counter() - started, progress.step)
+
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
-        ending.callback(lambda: run.close_session(how, time.perf_counter() - started, progress.step))
+        ending.push(_last(close))
         metrics = MetricsFile(run)
         observers: list[Observer] = [metrics, Curves(run), *options.observers]
         for observer in observers:
-            ending.callback(observer.stop)
+            ending.push(_last(lambda error, stop=observer.stop: stop()))
+        interrupt.gentle = True
+        trainer = Trainer(job, parts, progress, observers, _store(run, job, metrics), interrupt.asked)
+        start = Start(job, run.path, backend.name, backend.device, progress.step)
         try:
-            interrupt.gentle = True
-            trainer = Trainer(job, parts, progress, observers, _store(run, job, metrics), interrupt.asked)
-            start = Start(job, run.path, backend.name, backend.device, progress.step)
             for observer in observers:
                 observer.start(start)
             finished = trainer.run()
-            how = "finished" if finished else "interrupted"
-        except KeyboardInterrupt:  # the second Ctrl-C
-            how = "interrupted"
-            raise
-        except (XtrainError, OSError) as error:
-            how = f"failed: {getattr(error, 'problem', error)}"
+        except (XtrainError, OSError):
             run.check_place()  # where that is the reason, it is what is said
             raise
     return Outcome(run, finished, progress.step)
+
+
+def _last(action: Callable[..., None]) -> Callable[[object, BaseException | None, object], None]:
+    """An action for the end, which is handed the error of a session that failed, and never hides it."""
+
+    def end(kind: object, error: BaseException | None, trace: object) -> None:
+        with suppress(OSError, XtrainError) if error else nullcontext():
+            action(error)
+
+    return end
+
+
+def _failure(error: BaseException) -> str:
+    """How a session ended that raised."""
+    if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C
+        return "interrupted"
+    known = isinstance(error, XtrainError | OSError)
+    return f"failed: {getattr(error, 'problem', error)}" if known else "failed"
 
 
 def _go_back(run: Run, progress: Progress, start: Checkpoint | None) -> None:
@@ -194,6 +219,7 @@ def _mark_best(run: Run, progress: Progress) -> None:
 
 
 def _prune(run: Run, job: Job, progress: Progress) -> None:
+    """Keep as many checkpoints as the recipe says."""
     if keep := job.recipe.loop.kept:
         checkpoints.prune(run.checkpoints, keep, progress.step, progress.best_step)
 
