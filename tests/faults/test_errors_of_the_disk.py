@@ -98,6 +98,12 @@ def test_a_full_disk_names_the_checkpoint_and_not_what_fails_after_it(world):
     assert "the checkpoint can't be written: No space left on device" in done.err
 
 
+def test_a_run_that_is_made_and_not_synced_is_not_called_another_ones(world):
+    life = Life(world, "train")
+    made = life.operations.index("rename") + 1
+    check(life, [made + 1])  # the sync of the folder around it
+
+
 def check_short(life):
     """Let every write take half; nothing must come of it."""
     done = life.met(short)

@@ -63,11 +63,11 @@ def _move(beside: Path, path: Path) -> None:
         if path.is_dir():
             path.rmdir()
         beside.rename(path)
-        sync_folder(path.parent)
     except OSError:
         remove(beside)
         _check_free(path)  # another process may have been quicker
         raise
+    sync_folder(path.parent)
 
 
 @contextmanager
