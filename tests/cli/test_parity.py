@@ -132,7 +132,12 @@ WRONG = {
     ),
     "unknown recipe": ("digits_mpl", 2, ["no such recipe", "'digits_mlp'"]),
     "unknown backend": ("digits_mlp --levels P0 --backends torhc", 2, ["unknown backend 'torhc'", "'torch'"]),
-    "no device": ("digits_mlp --backends numpy --device cuda", 2, ["'cuda' is not a device"]),
+    "a misspelt device": ("digits_mlp --backends numpy,torch --device GPU", 2, ["'GPU' is not a device"]),
+    "no device": (
+        "digits_mlp --backends numpy,torch --device cuda",
+        2,
+        ["numpy has no device 'cuda'", "devices here: cpu"],
+    ),
     "one backend": ("digits_mlp --backends numpy", 2, ["one backend compares with nothing: numpy"]),
     "a backend twice": ("digits_mlp --backends numpy,numpy", 2, ["one is named twice"]),
     "no level P7": ("digits_mlp --levels P7", 2, ["--levels P7: no level 'P7'", "allowed: P0, P1"]),

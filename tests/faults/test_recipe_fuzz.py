@@ -100,7 +100,7 @@ def trained(job):
     arrays = assembly.load_data(job, None)
     parts = assembly.build(backend, job, arrays, assembly.initial_state(job))
     progress, kept = Progress(), []
-    store = Store(lambda checkpoint, best: kept.append(checkpoint) if best else None, lambda: kept[-1])
+    store = Store(lambda checkpoint, best: kept.append(checkpoint) if best else None, lambda _: kept[-1])
     trainer = Trainer(job, parts, progress, [], store, lambda: progress.step > job.steps_per_epoch)
     job.step_input(job.clock(job.steps, job.recipe.loop.epochs - 1), [parts.train.labels])
     trainer.run()
