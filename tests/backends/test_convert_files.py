@@ -163,7 +163,7 @@ def test_every_protocol_and_memory_order(protocol, paddle_file):
 def test_the_step_is_told_by_the_powers(step, paddle_file):
     path, weights, moments = paddle_file
     del moments["step"]
-    for number, beta in enumerate(RECIPE.optimizer.betas, 1):
+    for number, beta in enumerate(JOB.recipe.optimizer.betas, 1):
         power = np.multiply.accumulate(np.full(step + 1, beta, np.float32))[-1:]  # as its kernel goes
         moments |= {key: power for key in moments if f"beta{number}_pow_acc" in key}
     keep(path, weights, moments)
