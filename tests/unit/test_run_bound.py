@@ -491,3 +491,23 @@ def test_a_damaged_checkpoint_is_no_reason_to_wait(tmp_path):
     (path / "weights.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="is damaged"):
         run.load("last", run.job.model)
+
+
+def test_a_resume_or_a_training_over_a_link_to_elsewhere_writes_nothing_there(tmp_path):
+    run, home = stopped(tmp_path / "run"), tmp_path / "home"
+    shutil.move(run.checkpoints, home)
+    (home / ".last.4").write_text("mine")
+    before = content(home)
+    run.checkpoints.symlink_to(home)
+    assert run.load("last", run.job.model)[0].name == "step-8"  # reading does no harm
+    with pytest.raises(XtrainError, match=r"checkpoints: is a link"):
+        resume(run)
+    assert content(home) == before
+
+    def swap():
+        (tmp_path / "new/checkpoints").rename(tmp_path / "aside")
+        (tmp_path / "new/checkpoints").symlink_to(home)
+
+    with pytest.raises(XtrainError, match=r"checkpoints: is a link"):
+        train(tmp_path / "new", CHOSEN, At(5, swap))
+    assert content(home) == before

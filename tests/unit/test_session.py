@@ -317,6 +317,12 @@ def test_the_environment_is_set_unless_the_user_has_set_it(tmp_path, monkeypatch
     assert os.environ["XTRAIN_FAKE_THREADS"] == "3"
 
 
+def test_the_environment_that_is_written_down_is_the_one_in_force(tmp_path, monkeypatch):
+    monkeypatch.setattr(xtrain_fake.FakeBackend, "environment", lambda *_: {"XTRAIN_FAKE_THREADS": "3"})
+    monkeypatch.setenv("XTRAIN_FAKE_THREADS", "7")  # the user's, which stays
+    assert train(tmp_path / "run").run.sessions[-1]["environment"] == {"XTRAIN_FAKE_THREADS": "7"}
+
+
 def test_a_precision_that_the_backend_has_not_got_is_refused_before_data_is_loaded(tmp_path, monkeypatch):
     def load(*_):
         raise AssertionError("data was loaded")
