@@ -143,3 +143,10 @@ def test_a_file_that_is_not_there_is_said(name, tmp_path):
 def test_a_run_may_be_called_as_a_file_is(tmp_path):
     (tmp_path / "run.pth").mkdir()
     assert not weights.is_file(tmp_path / "run.pth")
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a" * 300 + ".safetensors", "a" * 300 + ".pth"])
+def test_a_name_that_no_file_has_is_told(name):
+    """Beyond what a file system takes, the system raises an error where it is only asked."""
+    with pytest.raises(UsageError):
+        initial_state(parse({**RECIPE, "init_from": name}, "case.toml").bind())

@@ -1,5 +1,6 @@
 """Weights from files that others have written: read, compared with a model, refused where they are none."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ _TYPES = {
 
 def is_file(path: Path) -> bool:
     """True for a file, and for a name that ends as those of weights do and is no folder."""
-    return path.is_file() or (not path.is_dir() and path.suffix in {_SUFFIX, *plugins.formats()})
+    if os.path.isfile(path):  # unlike Path.is_file it takes any name
+        return True
+    return not os.path.isdir(path) and path.suffix in {_SUFFIX, *plugins.formats()}
 
 
 def load(path: Path, model: ModelSpec) -> State:
@@ -43,7 +46,7 @@ def load(path: Path, model: ModelSpec) -> State:
         CheckpointError: it can't be read, belongs to another model, or has values that are no weights.
 
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError("there is no such file", where=path)
     if path.suffix != _SUFFIX:
         raise UsageError(
