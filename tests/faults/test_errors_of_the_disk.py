@@ -20,6 +20,7 @@ from xtrain.errors import XtrainError
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs import folder, metrics
 from xtrain.runs.checkpoint import is_whole, listed, step_of
+from xtrain.runs.run import Run
 from xtrain.system.files import remove
 from xtrain.training import session
 
@@ -28,11 +29,13 @@ WAYS = [(code, for_good) for code in (errno.EIO, errno.ENOSPC) for for_good in (
 STRIDE = 29
 
 
-def verdict(life, number, code, done):
+def verdict(life, number, code, for_good, done):
     """What is wrong after an operation failed, and the sentence that says so; '' where nothing is."""
     world = life.world
     if isinstance(done, Hung | Raised) or (done.code and not _is_told(life, code, done)):
         return "untold", str(done)
+    if for_good and not world.is_free():
+        Run(world.run).sweep()  # puts back what the disk did not let the session put back
     whole = [step_of(path) for path in listed(world.run / "checkpoints") if is_whole(path)]
     if life.lasts[number - 1] > max(whole, default=0):
         return "checkpoints lost", f"{life.lasts[number - 1]} was there, {whole} are"
@@ -51,8 +54,8 @@ def _is_told(life, code, done):
     return done.code == 1 and told and "foresees" not in done.err and "Traceback" not in done.err
 
 
-def _judged(life, number, code, done):
-    found = forked(verdict, life, number, code, done)
+def _judged(*given):
+    found = forked(verdict, *given)
     return ("dead directories", found) if isinstance(found, Hung | Raised) else found
 
 
@@ -62,7 +65,7 @@ def check(life, numbers, ways=WAYS, record=None):
     for number in numbers:
         for code, for_good in ways:
             done = life.met(Fail(number, code, for_good))
-            kind, text = _judged(life, number, code, done)
+            kind, text = _judged(life, number, code, for_good, done)
             counts["failures"] += 1
             counts["went on"] += not getattr(done, "code", 1)
             counts[kind] += bool(kind)
@@ -102,6 +105,11 @@ def test_a_run_that_is_made_and_not_synced_is_not_called_another_ones(world):
     life = Life(world, "train")
     made = life.operations.index("rename") + 1
     check(life, [made + 1])  # the sync of the folder around it
+
+
+def test_a_checkpoint_that_can_not_be_replaced_stays(world):
+    life = Life(world, "set back")
+    check(life, [number for number, name in enumerate(life.operations, 1) if name == "rename"], WAYS[:1])
 
 
 def check_short(life):

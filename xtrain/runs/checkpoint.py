@@ -246,7 +246,12 @@ def _replace(target: Path, beside: Path) -> None:
     aside = temporary(target, _OLD)
     if os.path.lexists(target):
         target.rename(aside)
-    beside.rename(target)
+    try:
+        beside.rename(target)
+    except OSError:
+        with suppress(OSError):  # of a disk that refuses this too, a resume puts it back
+            aside.rename(target)
+        raise
     sync_folder(target.parent)
     remove(aside)
 
