@@ -14,7 +14,7 @@ from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.optimizer import MindSporeOptimizer, Update
 
 Handle = list[tuple[Tensor, Tensor]]
-"""Of each batch: sum of losses and correct predictions, still on the device."""
+"""A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
 _argmax, _equal, _cast, _sum = P.Argmax(output_type=ms.int32), P.Equal(), P.Cast(), P.ReduceSum()
 

@@ -13,7 +13,7 @@ from xtrain_numpy.modules import Array
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 Handle = list[tuple[float, int]]
-"""Of each batch: sum of losses and correct predictions."""
+"""A chunk's results, for each batch the sum of losses and the correct predictions."""
 
 
 class NumpyLoop:

@@ -12,7 +12,7 @@ from xtrain_paddle.model import PaddleModel
 from xtrain_paddle.optimizer import PaddleOptimizer
 
 Handle = list[tuple[Tensor, Tensor]]
-"""Of each batch: sum of losses and correct predictions, still on the device."""
+"""A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
 
 class PaddleLoop:

@@ -51,6 +51,7 @@ class Conv2d(nn.Conv2D):
         if self.bias is None or not x.place.is_cpu_place():
             return super().forward(x)
         outputs = F.conv2d(x, self.weight, None, self._stride, self._padding)
+        # Paddle gives PyLayer.apply no types.
         return AddBias.apply(outputs, self.bias)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -12,7 +12,7 @@ from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
 Handle = list[tuple[Tensor, Tensor]]
-"""Of each batch: sum of losses and correct predictions, still on the device."""
+"""A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
 
 class TorchLoop:

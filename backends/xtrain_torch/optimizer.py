@@ -1,16 +1,14 @@
 """A lowered optimizer: canonical state, and what is done around every update formula."""
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from xtrain.spec import OptimizerSpec, State, StepInput, rates
 from xtrain_torch.model import TorchModel
 from xtrain_torch.scaling import LossScaling
-from xtrain_torch.updates import UPDATES, Group
+from xtrain_torch.updates import UPDATES, Group, gradients_of
 
 
 class TorchOptimizer:
@@ -54,7 +52,7 @@ class TorchOptimizer:
     @torch.no_grad()
     def apply(self, step: StepInput) -> None:
         """Update the parameters from the gradients they hold, and forget these."""
-        if not self._scaling or self._scaling.undo(_gradients(self._parameters.values())):
+        if not self._scaling or self._scaling.undo(gradients_of(self._parameters.values())):
             self._updates += 1
             self._count.fill_(self._updates)
             now = rates(self._spec, step, self._updates)
@@ -95,7 +93,7 @@ class TorchOptimizer:
         """Penalties, then clipping by value, then by the norm of all together."""
         spec = self._spec
         if spec.l1 or spec.l2:
-            gradients = _gradients(self._decayed)
+            gradients = gradients_of(self._decayed)
             torch._foreach_add_(gradients, torch._foreach_sign(self._decayed), alpha=spec.l1)
             torch._foreach_add_(gradients, self._decayed, alpha=spec.l2)
         if spec.clip_value is not None:
@@ -108,12 +106,7 @@ class TorchOptimizer:
 
         Of the gradients of an LSTM (65,536 values in one of them) it is 9e-7 off on the CPU.
         """
-        gradients = _gradients(self._parameters.values())
+        gradients = gradients_of(self._parameters.values())
         norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients]
         scale = (most / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(gradients, scale.to(torch.float32))
-
-
-def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Those that parameters hold: every parameter of a network is reached."""
-    return [cast(Tensor, parameter.grad) for parameter in parameters]

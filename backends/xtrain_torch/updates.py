@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,12 +37,17 @@ class Group:
     count: Tensor
 
     def gradients(self) -> list[Tensor]:
-        """Those that the parameters hold: every parameter of a network is reached."""
-        return [cast("Tensor", parameter.grad) for parameter in self.parameters]
+        """Those that the parameters hold."""
+        return gradients_of(self.parameters)
 
     def held(self, buffer: str) -> list[Tensor]:
         """The buffers of a name; none where the optimizer keeps none."""
         return self.buffers.get(buffer, [])
+
+
+def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Those that parameters hold: every parameter of a network is reached."""
+    return [cast("Tensor", parameter.grad) for parameter in parameters]
 
 
 def _counts(group: Group, rates: Rates) -> list[Tensor]:

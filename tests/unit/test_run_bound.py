@@ -158,7 +158,7 @@ def test_a_later_xtrain_with_new_defaults_goes_on_again_and_again(tmp_path):
     path = run.checkpoint() / "progress.json"
     record = json.loads(path.read_text())
     record["bound"]["recipe"] = binding.digest(about["recipe"])
-    record["sha256"]["bound"] = checkpoints._digest(record["bound"])
+    record["sha256"]["bound"] = binding.digest(record["bound"])
     path.write_text(json.dumps(record))
     with pytest.raises(StopError):
         resume(run, "last", At(10, stop))

@@ -13,7 +13,7 @@ from plugin_folder import install_fake
 
 from xtrain.cli.run_command import final_line
 from xtrain.errors import XtrainError
-from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs.binding import digest
 from xtrain.runs.run import Run
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
@@ -147,7 +147,7 @@ def test_every_value_of_a_checkpoint_may_be_of_any_kind(run):
             forged = changed(record, place, new)
             if isinstance(forged, dict) and isinstance(forged.get("sha256"), dict) and "sha256" not in place:
                 for key in ("progress", "bound"):  # with its hashes
-                    forged["sha256"][key] = checkpoints._digest(forged.get(key))
+                    forged["sha256"][key] = digest(forged.get(key))
             with files:
                 path.write_text(json.dumps(forged))
                 refused += asked(run.path) > 0

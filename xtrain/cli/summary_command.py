@@ -8,7 +8,8 @@ from xtrain.cli.options import read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
-from xtrain.runs.run import Run, is_run
+from xtrain.runs.folder import is_run
+from xtrain.runs.run import Run
 from xtrain.spec import ModelSpec, Node
 from xtrain.spec.tensors import format_shape
 

@@ -44,17 +44,17 @@ class Certificate:
 
     @property
     def facts(self) -> tuple[Mapping[str, Any], ...]:
-        """Of each trace: backend, versions, device, recipe."""
+        """The facts of each trace: backend, versions, device, recipe."""
         return tuple(trace.facts for trace in self.traces)
 
     @property
     def losses(self) -> dict[str, list[list[float]]]:
-        """Of each backend, for each draw of `UNITS` the losses by step."""
+        """Training losses of each backend, by draw of `UNITS` and by step."""
         return {trace.backend: trace.losses for trace in self.traces}
 
     @property
     def outcomes(self) -> dict[str, list[float]]:
-        """Of each backend the final accuracies by seed."""
+        """Final accuracies of each backend, by seed."""
         return {trace.backend: trace.outcomes for trace in self.traces}
 
     @property

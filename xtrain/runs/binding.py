@@ -26,7 +26,7 @@ def deciding(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def digest(values: Mapping[str, Any]) -> str:
+def digest(values: object) -> str:
     """SHA-256 of plain values, however they are laid out."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

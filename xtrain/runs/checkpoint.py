@@ -23,6 +23,7 @@ from safetensors.numpy import save as serialized
 
 from xtrain.errors import CheckpointError
 from xtrain.runs import weights as weight_files
+from xtrain.runs.binding import digest
 from xtrain.runs.metrics import Written
 from xtrain.runs.progress import Progress
 from xtrain.spec import ModelSpec, OptimizerSpec, Precision, State
@@ -42,7 +43,7 @@ NAME = r"step-\d+"
 
 _FORMATS = (2, 3)
 _TENSOR_FILES = ("weights.safetensors", "optimizer.safetensors")
-_OLD = "old-"
+ASIDE = "old-"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -198,7 +199,7 @@ def prune(folder: Path, keep: int, step: int, best_step: int) -> None:
     for path in reached[:-keep]:
         if step_of(path) != best_step:
             with suppress(OSError), _unread(path):
-                aside = temporary(path, _OLD)
+                aside = temporary(path, ASIDE)
                 path.rename(aside)  # gone at once, for whoever looks for it
                 remove(aside)
 
@@ -235,7 +236,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         hashes[name] = hashlib.sha256(data).hexdigest()
     progress = checkpoint.progress.to_dict()
     bound = asdict(checkpoint.bound) if checkpoint.bound else None
-    hashes |= {"progress": _digest(progress), "bound": _digest(bound)}
+    hashes |= {"progress": digest(progress), "bound": digest(bound)}
     record = {"format": _FORMATS[-1], "sha256": hashes, "progress": progress, "bound": bound}
     write_new(folder / "progress.json", json.dumps(record, indent=2) + "\n")
     sync_folder(folder)
@@ -243,7 +244,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
 
 def _replace(target: Path, beside: Path) -> None:
     """Rename into place; a run that was set back to an earlier step meets its own old checkpoints."""
-    aside = temporary(target, _OLD)
+    aside = temporary(target, ASIDE)
     if os.path.lexists(target):
         target.rename(aside)
     try:
@@ -272,9 +273,9 @@ def _record(path: Path) -> tuple[dict[str, Any], Bound | None]:
             remedy="use the xtrain that wrote it, or another of the run's checkpoints",
         )
     hashes, bound = record["sha256"], record.get("bound")
-    _compare("progress.json", _digest(record["progress"]), hashes["progress"])
+    _compare("progress.json", digest(record["progress"]), hashes["progress"])
     if record["format"] > 2:
-        _compare("progress.json", _digest(bound), hashes["bound"])
+        _compare("progress.json", digest(bound), hashes["bound"])
     return record, _bound(bound)
 
 
@@ -294,8 +295,3 @@ def _tensors(path: Path, expected: str) -> State:
 def _compare(name: str, found: str, expected: str) -> None:
     if found != expected:
         raise ValueError(f"{name} is not the file that was written (its hash differs)")
-
-
-def _digest(values: object) -> str:
-    """Of plain values, however they are laid out."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -16,9 +16,14 @@ from xtrain.system.files import is_temporary, remove, sync_folder, temporary, wr
 from xtrain.system.locks import Held, NoLocksError, locked, watched
 
 _FILES = r"recipe\.toml|run\.json|metrics\.jsonl|curves\.png"
-_NEW, _OLD = "new-", "old-"
+_NEW = "new-"
 _POINTERS = ("last", "best")
 _TRIES, _PAUSE = 5, 0.01
+
+
+def is_run(path: Path) -> bool:
+    """True for a directory that a run was made in."""
+    return all(os.path.isfile(path / name) for name in ("recipe.toml", "run.json"))
 
 
 @contextmanager
@@ -87,8 +92,7 @@ def _check_free(path: Path) -> None:
         if os.path.samefile(path, os.curdir):  # which the rename would take from under this process
             raise UsageError("is the working directory", where=path, remedy="choose another --out")
         return
-    is_run = all((path / name).is_file() for name in ("recipe.toml", "run.json"))
-    going_on = f", or go on with: xtrain run --resume {path}" if is_run else ""
+    going_on = f", or go on with: xtrain run --resume {path}" if is_run(path) else ""
     raise UsageError(
         "exists and is not an empty directory", where=path, remedy=f"choose another --out{going_on}"
     )
@@ -113,8 +117,8 @@ def sweep(path: Path) -> None:
     folder = path / "checkpoints"
     check_own(folder)
     for entry in list(folder.iterdir()) if folder.is_dir() else []:
-        if is_temporary(entry.name, checkpoints.NAME, _OLD) and not entry.is_symlink():
-            name = entry.name.removeprefix(f".{_OLD}").partition(".")[0]
+        if is_temporary(entry.name, checkpoints.NAME, checkpoints.ASIDE) and not entry.is_symlink():
+            name = entry.name.removeprefix(f".{checkpoints.ASIDE}").partition(".")[0]
             if not os.path.lexists(folder / name):
                 entry.rename(folder / name)
             else:

@@ -1,7 +1,6 @@
 """The run directory: what lies in it, read anew each time, and what a session writes there."""
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +34,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._held: Held | None = None
-        if not is_run(self.path):
+        if not folder.is_run(self.path):
             raise UsageError(
                 "is not a run directory (no recipe.toml and run.json in it)",
                 where=self.path,
@@ -261,16 +260,11 @@ class Run:
         return f"Run({str(self.path)!r})"
 
 
-def is_run(path: Path) -> bool:
-    """True for a directory that a run was made in."""
-    return all(os.path.isfile(path / name) for name in ("recipe.toml", "run.json"))
-
-
 def locate(path: str | Path) -> tuple[Run, str]:
     """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
     path = Path(path)
     place = path if path.parent.name == "checkpoints" else path.absolute()
-    if place.parent.name == "checkpoints" and is_run(place.parent.parent):
+    if place.parent.name == "checkpoints" and folder.is_run(place.parent.parent):
         return Run(place.parent.parent), place.name
     return Run(path), "last"
 

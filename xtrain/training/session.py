@@ -81,7 +81,8 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
         arrays = load_data(job, options.data_dir, run.about.data_hash)
         weights, optimizer_state = (start.model, start.optimizer) if start else (initial_state(job), None)
         parts = build(backend, job, arrays, weights, optimizer_state)
-        made = about.made(job, arrays.sha256(), _identity(job, backend, options))
+        data_hash = run.about.data_hash or arrays.sha256()  # of format 0, which has none
+        made = about.made(job, data_hash, _identity(job, backend, options))
         del arrays
         with _written(run):
             _go_back(run, progress, start)
