@@ -11,8 +11,10 @@ from xtrain_torch.losses import LOSSES
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
 
-Handle = list[tuple[Tensor, Tensor]]
-"""A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
+Handle = list[tuple[Tensor, int]]
+"""A chunk's results, for each batch a block of figures and the row that is its own, still on the device."""
+
+_ROWS = 256
 
 
 class TorchLoop:
@@ -24,6 +26,7 @@ class TorchLoop:
         by_class = loss.class_weights
         self._share = (0.0, torch.zeros((), device=model.device))
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
+        self._figures = _Figures(model.device)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
@@ -39,18 +42,15 @@ class TorchLoop:
         with torch.inference_mode(), self._model.numerics():
             logits = self._model.native(images)
             loss = self._loss_sum(logits, labels, self._by_class)
-            return [(loss, _correct(logits, labels))]
+            return [self._figures.keep(loss, logits, labels)]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
-        """The figures of each step, in one transfer."""
-        parts = [part for handle in handles for part in handle]
-        if not parts:
-            return []
-        losses = iter(torch.stack([loss for loss, _ in parts]).tolist())
-        corrects = iter(torch.stack([correct for _, correct in parts]).tolist())
+        """The figures of each step, a block in one transfer."""
+        blocks = {id(block): block for handle in handles for block, _ in handle}
+        figures = {key: block.tolist() for key, block in blocks.items()}
+        kept = [[figures[id(block)][row] for block, row in handle] for handle in handles]
         return [
-            Metrics(sum(next(losses) for _ in handle), sum(next(corrects) for _ in handle))
-            for handle in handles
+            Metrics(sum(loss for loss, _ in each), int(sum(correct for _, correct in each))) for each in kept
         ]
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
@@ -72,7 +72,7 @@ class TorchLoop:
             logits = self._model.native(images, self._model.noise(step, index))
             loss = self._loss_sum(logits, labels, self._by_class)
             torch.autograd.backward(loss, share)
-            handle.append((loss.detach(), _correct(logits.detach(), labels)))
+            handle.append(self._figures.keep(loss.detach(), logits.detach(), labels))
         return handle
 
     def _upstream(self, share: float) -> Tensor:
@@ -83,5 +83,22 @@ class TorchLoop:
         return self._share[1]
 
 
-def _correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    return (outputs.argmax(1) == labels).sum()
+class _Figures:
+    """Room for the figures of many batches, made at once.
+
+    Were each batch's kept in tensors of its own, they would lie where the next step's large ones were: the
+    heap would grow by some megabytes a step until they are read, and fresh pages take longer than the step.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device, self._block, self._row = device, torch.empty(0, 2), 0
+
+    def keep(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+        """Write down the sum of a batch's losses and its correct predictions; where they stand."""
+        if self._row == len(self._block):
+            with torch.inference_mode(False):  # what evaluation makes can't be written by a training step
+                self._block, self._row = torch.empty(_ROWS, 2, device=self._device), 0
+        row, self._row = self._row, self._row + 1
+        self._block[row, 0] = loss
+        self._block[row, 1] = (outputs.argmax(1) == labels).sum()
+        return self._block, row
