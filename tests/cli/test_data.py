@@ -17,9 +17,9 @@ def test_a_data_set_by_name(call, tmp_path):
     assert ["all", "1,437", "360"] in lines
     assert ["0", "0.3053", "0.3759", "0.3053", "0.3759"] in lines
     assert lines[-1] == ["samples:", "data-digits.png"]
-    plain = Image.open(tmp_path / "data-digits.png")
+    plain = height(tmp_path / "data-digits.png")
     call("data", "digits", "--set", AUGMENT)
-    assert Image.open(tmp_path / "data-digits.png").height > 2 * plain.height
+    assert height(tmp_path / "data-digits.png") > 2 * plain
 
 
 def test_a_recipe_with_validation_and_figures_of_its_own(call, tmp_path):
@@ -37,9 +37,15 @@ def test_a_recipe_with_validation_and_figures_of_its_own(call, tmp_path):
     assert lines[-1] == ["samples:", "x.png"]
 
 
+def height(path):
+    with Image.open(path) as image:
+        return image.height
+
+
 def picture(call, *arguments):
     assert call("data", "digits", "--out", "p.png", *arguments).code == 0
-    return np.asarray(Image.open("p.png").convert("L"))
+    with Image.open("p.png") as image:
+        return np.asarray(image.convert("L"))
 
 
 def test_the_picture_follows_the_seed_and_the_augmentation(call):

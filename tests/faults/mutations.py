@@ -1,8 +1,4 @@
-"""Ways to damage a run's directory, drawn by a seeded generator: bytes, files, values, links, names, hashes.
-
-Of what a run says about itself one thing is left alone: the backend of its last session. Nothing but run.json
-knows it, and any name may be meant, since a run can be resumed under any backend.
-"""
+"""Ways to damage a run's directory, drawn by a seeded generator: bytes, files, values, links, hashes."""
 
 import json
 import os
@@ -255,6 +251,16 @@ def forge(self):
     return f"{FORGED if whole else 'half forged'} {self.name(folder / name)}"
 
 
+def backend(self):
+    """Let every session name another backend that is installed."""
+    path = self.run / "run.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    for entry in (said["identity"], *said["sessions"]):
+        entry["backend"] = "torch"
+    path.write_text(json.dumps(said), encoding="utf-8")
+    return "another backend in run.json"
+
+
 FORGED = "forged with its hash"
 """In the text of a damage that no hash can show."""
 
@@ -274,7 +280,7 @@ KINDS = (
     value,
     value,
 )
-KINDS += (nest, pointer, mode, forge)
+KINDS += (nest, pointer, mode, forge, backend)
 
 
 def _texts(run, *more):

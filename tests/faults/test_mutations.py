@@ -16,7 +16,7 @@ import pytest
 from forks import Hung, Raised, forked
 from lives import killed_in_a_save
 from matplotlib.figure import Figure
-from mutations import FORGED, Damage
+from mutations import FORGED, Damage, backend
 from world import command, digest, tree
 
 from xtrain.errors import XtrainError
@@ -248,6 +248,7 @@ def of_folder(damage):
 MUTANTS = [
     ((checkpoints, "_compare", lambda *given: None), of_weights, "silent differences"),
     ((about.About, "check_recipe", lambda *given: None), of_recipe, "silent differences"),
+    ((about.About, "check_backend", lambda *given: None), backend, "silent differences"),
     ((run.Run, "check_history", lambda self: None), of_records, "silent differences"),
     ((metrics, "_checked", lambda record: record), of_size, "tracebacks"),
     ((checkpoints, "content", Path.read_bytes), of_pipes, "hangs"),
@@ -261,6 +262,7 @@ MUTANTS = [
 def test_the_damage_catches(mutant, kind, fault, damaged, monkeypatch):
     check(damaged, [0], kinds=[kind])
     monkeypatch.setattr(*mutant)
-    monkeypatch.setitem(globals(), "SECONDS", 4)
+    if fault == "hangs":
+        monkeypatch.setitem(globals(), "SECONDS", 4)
     with pytest.raises(AssertionError, match=rf"(?m)^\s*{fault}"):
         check(damaged, [0], kinds=[kind])

@@ -511,3 +511,23 @@ def test_a_resume_or_a_training_over_a_link_to_elsewhere_writes_nothing_there(tm
     with pytest.raises(XtrainError, match=r"checkpoints: is a link"):
         train(tmp_path / "new", CHOSEN, At(5, swap))
     assert content(home) == before
+
+
+def test_a_run_that_stopped_early_says_so(tmp_path):
+    never_better = {"monitor": "train_loss", "mode": "max", "min_delta": 9.0, "patience": 1}
+    run = train(tmp_path / "run", recipe(loop__epochs=9, stopping=never_better))
+    done = len(run.epochs)
+    assert done < 9
+    assert resume(run).idle == f"early stopping ended the run after epoch {done}"
+
+
+def test_another_backend_in_run_json_is_refused(tmp_path):
+    run = train(tmp_path / "run")
+    said = json.loads((run.path / "run.json").read_text())
+    said["sessions"][-1]["backend"] = "numpy"
+    (run.path / "run.json").write_text(json.dumps(said))
+    with pytest.raises(UsageError, match=r"run\.json: its sessions do not name .* fake\n.*--backend"):
+        resume(run)
+    said["sessions"].insert(0, {"backend": "fake"})  # a session under another backend that wrote nothing yet
+    (run.path / "run.json").write_text(json.dumps(said))
+    assert resume(run).idle

@@ -84,7 +84,7 @@ def _resume(console: Console, path: Path, options: Options, changes: Mapping[str
 def _conclude(console: Console, outcome: Outcome) -> int:
     run = outcome.run
     if outcome.idle:
-        console.print(f"nothing to do: all {run.recipe.loop.epochs} epochs are done", highlight=False)
+        console.print(f"nothing to do: {outcome.idle}", highlight=False)
     if not outcome.finished:
         console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130

@@ -220,8 +220,10 @@ def _put(owner: str, target: Path, given: _Given) -> tuple[Path, ...]:
         for path in made:
             path.chmod(mode)  # some libraries write for their own user alone
             sync(path)
-        for old in (target, *_second(target, _files(owner).beside)):
-            old.unlink(missing_ok=True)
+        old = [path for path in (target, *_second(target, _files(owner).beside)) if path.exists()]
+        if len(made) > 1 or len(old) > 1:  # files of two conversions must not stand together
+            for path in old:
+                path.unlink()
         for path in made:
             path.replace(target.parent / path.name)
         sync_folder(target.parent)

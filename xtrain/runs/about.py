@@ -142,6 +142,15 @@ class About:
                 remedy="put run.json back as it was",
             )
 
+    def check_backend(self, name: str) -> None:
+        """`UsageError` where a checkpoint was computed by a backend that no session names."""
+        if name not in {session.get("backend") for session in self.sessions}:
+            raise UsageError(
+                f"its sessions do not name the backend that computed the checkpoint, {name}",
+                where=self._path,
+                remedy="put run.json back as it was; to go on under another backend, say --backend",
+            )
+
     def with_session(self, facts: Record, fresh: Record) -> Record:
         """With another entry; the one before it, if it never ended, was killed.
 

@@ -62,12 +62,14 @@ class Bound:
     Args:
         recipe: hash of the part of the recipe that decides the numbers (`runs.binding`).
         data: SHA-256 of the data's arrays.
+        backend: name of the one that computed it.
         metrics: what metrics.jsonl was up to here.
 
     """
 
     recipe: str
     data: str
+    backend: str
     metrics: Written
 
 
@@ -283,7 +285,7 @@ def _bound(found: Mapping[str, Any] | None) -> Bound | None:
     if found is None:
         return None
     metrics = Written(int(found["metrics"]["bytes"]), str(found["metrics"]["sha256"]))
-    return Bound(str(found["recipe"]), str(found["data"]), metrics)
+    return Bound(str(found["recipe"]), str(found["data"]), str(found["backend"]), metrics)
 
 
 def _tensors(path: Path, expected: str) -> State:

@@ -247,6 +247,7 @@ class Run:
             else:
                 if found.bound:
                     self.about.check_hash(found.bound.recipe)
+                    self.about.check_backend(found.bound.backend)
                 return path, found
         raise CheckpointError(f"{name} is replaced faster than it can be read", where=self.checkpoints)
 

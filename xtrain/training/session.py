@@ -34,12 +34,12 @@ from xtrain.training.trainer import Store, Trainer, evaluate
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a session ended; `idle` where there was nothing to do, and no session was opened."""
+    """How a session ended; `idle` says why there was nothing to do, where no session was opened."""
 
     run: Run
     finished: bool
     step: int
-    idle: bool = False
+    idle: str = ""
 
 
 def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
@@ -75,7 +75,7 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
             with _written(run):  # a kill may have come between the last checkpoint and what follows it
                 _mark_best(run, progress)
                 _prune(run, job, progress)
-            return Outcome(run, True, progress.step, idle=True)
+            return Outcome(run, True, progress.step, _why_done(job, progress))
         _tell_epochs(run, job, progress)
         backend = open_backend(options, job.model, job.recipe.loop.precision)
         arrays = load_data(job, options.data_dir, run.about.data_hash)
@@ -113,6 +113,12 @@ def _is_done(run: Run, job: Job, progress: Progress) -> bool:
     """True where nothing is left to do; a session that was killed or failed at its very end is ended anew."""
     ended = bool(run.sessions) and run.sessions[-1].get("exit") == "finished"
     return ended and job.is_over(progress.epoch, progress.stopping) and not _to_restore(job, progress)
+
+
+def _why_done(job: Job, progress: Progress) -> str:
+    if progress.epoch < job.recipe.loop.epochs:
+        return f"early stopping ended the run after epoch {progress.epoch}"
+    return f"all {progress.epoch} epochs are done"
 
 
 def _to_restore(job: Job, progress: Progress) -> bool:
@@ -173,7 +179,9 @@ def _session(
         for observer in observers:
             ending.push(_last(lambda error, stop=observer.stop: stop()))
         interrupt.gentle = True
-        trainer = Trainer(job, parts, progress, observers, _store(run, job, metrics), interrupt.asked)
+        trainer = Trainer(
+            job, parts, progress, observers, _store(run, job, backend.name, metrics), interrupt.asked
+        )
         start = Start(job, run.path, backend.name, backend.device, progress.step)
         try:
             for observer in observers:
@@ -225,14 +233,14 @@ def _prune(run: Run, job: Job, progress: Progress) -> None:
         checkpoints.prune(run.checkpoints, keep, progress.step, progress.best_step)
 
 
-def _store(run: Run, job: Job, metrics: MetricsFile) -> Store:
+def _store(run: Run, job: Job, backend: str, metrics: MetricsFile) -> Store:
     """The run's folder of checkpoints."""
     said = run.about
 
     def save(checkpoint: Checkpoint, best: bool) -> None:
         run.check_place()
         step = checkpoint.progress.step
-        bound = Bound(said.recipe_hash or "", said.data_hash or "", metrics.synced())
+        bound = Bound(said.recipe_hash or "", said.data_hash or "", backend, metrics.synced())
         checkpoints.save(run.checkpoints, replace(checkpoint, bound=bound))
         if best:
             checkpoints.mark_best(run.checkpoints, step)
