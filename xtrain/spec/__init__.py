@@ -13,17 +13,16 @@ from xtrain.spec.augment import (
     Transform,
 )
 from xtrain.spec.dropout import keep_mask
+from xtrain.spec.layer import AnyLayer, Layer
 from xtrain.spec.layers import (
     LSTM,
     AdaptiveAvgPool2d,
-    AnyLayer,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Dropout,
     Flatten,
     Last,
-    Layer,
     Linear,
     LogSoftmax,
     MaxPool2d,
@@ -31,7 +30,7 @@ from xtrain.spec.layers import (
     Residual,
     Rows,
 )
-from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
+from xtrain.spec.loss import MSE, NLL, CrossEntropy, Loss, LossSpec
 from xtrain.spec.lowering import Lowerings, Term, Tree, explain
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
@@ -73,6 +72,7 @@ __all__ = [
     "Layer",
     "Linear",
     "LogSoftmax",
+    "Loss",
     "LossSpec",
     "Lowerings",
     "MaxPool2d",
