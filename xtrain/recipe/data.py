@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, Strict
 
@@ -37,6 +37,9 @@ class Validation:
     balanced: bool = False
 
 
+Word = Literal["dataset", "imagenet"]
+
+
 def _statistics(given: Any) -> Any:
     """What a word stands for; None is the data set's own."""
     if not isinstance(given, str):
@@ -67,7 +70,9 @@ class Data:
     eval_batch_size: Count = 256
     augment: Annotated[tuple[Augment, ...], Strict(False)] = ()
     eval_transform: Annotated[tuple[Transform, ...], Strict(False)] = ()
-    normalize: Annotated[Normalize | None, BeforeValidator(_statistics)] = None
+    normalize: Annotated[
+        Normalize | None, BeforeValidator(_statistics, json_schema_input_type=Normalize | Word | None)
+    ] = None
     drop_last: bool = False
     validation: Validation | None = None
 

@@ -5,7 +5,7 @@ from pathlib import PureWindowsPath
 from typing import Annotated, Any, cast
 
 import tomli_w
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from xtrain import data, models
 from xtrain.data import AbsolutePath, DatasetInfo
@@ -15,6 +15,7 @@ from xtrain.recipe.checks import check_batches, check_data, check_loss
 from xtrain.recipe.data import Data, flat
 from xtrain.recipe.job import Job
 from xtrain.recipe.loop import Loop
+from xtrain.recipe.observers import AnyObserver
 from xtrain.recipe.schedules import Constant, Schedule
 from xtrain.recipe.stopping import EarlyStopping
 from xtrain.recipe.watch import Metric
@@ -53,6 +54,7 @@ class Recipe:
     schedule: Schedule = Constant()
     stopping: EarlyStopping | None = None
     loop: Loop
+    observers: Annotated[tuple[AnyObserver, ...], Strict(False)] = ()
 
     def bind(self, info: DatasetInfo | None = None, where: object = None) -> Job:
         """The training that this recipe is over a data set with these facts.

@@ -23,6 +23,9 @@ from xtrain.system import entry_points
 
 T = TypeVar("T")
 
+PLACEHOLDER = "xtrain-parts"
+"""In a JSON Schema what stands for one of the parts of a sort; see `recipe.schema`."""
+
 
 class Parts(Generic[T]):
     """The parts of one sort; as an annotation, the type of a field that holds one of them.
@@ -116,7 +119,7 @@ class Parts(Generic[T]):
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"$ref": f"#/$defs/{self.title}"}
+        return {PLACEHOLDER: self.title}
 
     def _validated(self, given: Any) -> Any:
         """A part from a section's plain values, or a part as it is."""
