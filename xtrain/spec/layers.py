@@ -41,6 +41,11 @@ class Conv2d(Layer):
     bias: bool = True
     init: Init = "default"
 
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Kernel size, stride and padding: in this order every framework takes them."""
+        return self.kernel_size, self.stride, self.padding
+
     def output_shape(self, shape: Shape) -> Shape:
         """(out_channels, height, width) after the windows."""
         _, height, width = image_shape(shape)
@@ -143,6 +148,11 @@ class _Pool(Layer):
     def step(self) -> int:
         """The stride in force: `kernel_size` where none is given."""
         return self.stride or self.kernel_size
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Kernel size, stride and padding: in this order every framework takes them."""
+        return self.kernel_size, self.step, self.padding
 
     def output_shape(self, shape: Shape) -> Shape:
         """(channels, height, width) after the windows; a last incomplete window is dropped."""
