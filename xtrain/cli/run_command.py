@@ -1,6 +1,6 @@
 """`xtrain run`: train a recipe, or resume a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
+from xtrain.recipe.observers import watched_by
 from xtrain.runs.checkpoint import step_of
 from xtrain.runs.run import Run, locate
 from xtrain.system.machine import tune_memory
@@ -27,6 +28,9 @@ from xtrain.training.session import Outcome
 @click.option("--log-every", type=click.IntRange(min=1), help="Steps between two train records.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default: below runs/.")
 @click.option(
+    "--observe", "observe", multiple=True, metavar="NAME", help="Let an observer watch too; repeatable."
+)
+@click.option(
     "--resume", "resumed", type=click.Path(path_type=Path), help="A run, or one of its checkpoint folders."
 )
 def command(
@@ -40,6 +44,7 @@ def command(
     epochs: int | None,
     log_every: int | None,
     out: Path | None,
+    observe: tuple[str, ...],
     resumed: Path | None,
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
@@ -59,10 +64,10 @@ def command(
     if resumed is not None:
         if out:
             raise UsageError("--resume goes on in the run's own directory: no --out")
-        outcome = _resume(console, resumed, options, changes)
+        outcome = _resume(console, resumed, options, changes, observe)
     else:
         assert recipe is not None
-        outcome = _train(console, read_job(recipe, changes), options, out)
+        outcome = _train(console, watched_by(read_job(recipe, changes), observe), options, out)
     return _conclude(console, outcome)
 
 
@@ -73,9 +78,11 @@ def _train(console: Console, job: Job, options: Options, out: Path | None) -> Ou
     return session.train(job, options, out)
 
 
-def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
+def _resume(
+    console: Console, path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]
+) -> Outcome:
     run, name = locate(path)
-    job = run.job_with(changes)
+    job = watched_by(run.job_with(changes), observe)
     options, _ = chosen(options, run)
     console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
     return session.resume(run, name, options, job)

@@ -14,6 +14,7 @@ are spaced evenly, in the file's order: of n images, t of them for testing, imag
 import gzip
 import importlib.util
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, check
 from xtrain.errors import DataError
+from xtrain.spec.base import frozen
 
 INFO = DatasetInfo(
     name="digits",
@@ -67,3 +69,18 @@ def _test_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         places = np.arange(count)
         chosen[labels == label] = (places + 1) * share // count > places * share // count
     return chosen
+
+
+@frozen
+class Digits:
+    """The digits that come with xtrain."""
+
+    name: Literal["digits"] = "digits"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

@@ -8,13 +8,15 @@ Mean and standard deviation are the ones in general use, of the training images 
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.data.base import Arrays, DatasetInfo, Section
+from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, Source, locate
 from xtrain.errors import DataError
+from xtrain.spec.base import frozen
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -54,20 +56,26 @@ SOURCE = Source(
 )
 
 
-def describe(section: Section) -> DatasetInfo:
-    """What is known of it, with or without the extra training images."""
-    return replace(INFO, train=INFO.train + EXTRA) if section.extra else INFO
+@frozen
+class SVHN:
+    """SVHN; with `extra` the extra training images follow the others."""
 
+    name: Literal["svhn"] = "svhn"
+    extra: bool = False
 
-def read(section: Section, data_dir: Path | None) -> Arrays:
-    """Read SVHN; see `xtrain.data.load`. The extra images follow the other training images."""
-    wanted = [name for name in SOURCE.files if section.extra or name != EXTRA_FILE]
-    paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
-    train = read_mat(paths[TRAIN_FILE])
-    if section.extra:
-        (images, labels), (more_images, more_labels) = train, read_mat(paths[EXTRA_FILE])
-        train = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
-    return Arrays(*train, *read_mat(paths[TEST_FILE]))
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return replace(INFO, train=INFO.train + EXTRA) if self.extra else INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        wanted = [name for name in SOURCE.files if self.extra or name != EXTRA_FILE]
+        paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
+        train = read_mat(paths[TRAIN_FILE])
+        if self.extra:
+            (images, labels), (more_images, more_labels) = train, read_mat(paths[EXTRA_FILE])
+            train = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
+        return Arrays(*train, *read_mat(paths[TEST_FILE]))
 
 
 def read_mat(path: Path) -> Pair:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from xtrain.spec import AnyLayer, Layer
+from xtrain.spec import AnyLayer
 from xtrain.spec.base import frozen
 
 
@@ -14,7 +14,3 @@ class Custom:
 
     name: Literal["custom"] = "custom"
     layers: Annotated[tuple[AnyLayer, ...], Strict(False)] = ()
-
-    def layout(self, classes: int) -> tuple[Layer, ...]:
-        """As given."""
-        return self.layers

@@ -141,7 +141,7 @@ class Run:
     def job_with(self, overrides: Mapping[str, Any]) -> Job:
         """The job a resume goes on with; see `recipe_with`. `UsageError` where recipe.toml is another's."""
         recipe, said = self.recipe_with(overrides), self.about
-        job = recipe.bind(said.facts or data.info(recipe.data), where=self.path / "recipe.toml")
+        job = recipe.bind(said.facts or data.info(recipe.data.dataset), where=self.path / "recipe.toml")
         said.check_recipe(job.recipe, None)
         return job
 

@@ -14,17 +14,16 @@ from xtrain.spec.augment import (
 )
 from xtrain.spec.bases import BackendBase, DatasetBase, ModelBase, OptimizerBase
 from xtrain.spec.dropout import keep_mask
+from xtrain.spec.layer import AnyLayer, Layer
 from xtrain.spec.layers import (
     LSTM,
     AdaptiveAvgPool2d,
-    AnyLayer,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Dropout,
     Flatten,
     Last,
-    Layer,
     Linear,
     LogSoftmax,
     MaxPool2d,
@@ -32,7 +31,7 @@ from xtrain.spec.layers import (
     Residual,
     Rows,
 )
-from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
+from xtrain.spec.loss import MSE, NLL, CrossEntropy, Loss, LossSpec
 from xtrain.spec.lowering import FORMULAS, Lowerings, Term, Tree, added, explain, masked, mean_of, targets
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
@@ -81,6 +80,7 @@ __all__ = [
     "Layer",
     "Linear",
     "LogSoftmax",
+    "Loss",
     "LossScale",
     "LossSpec",
     "Lowerings",

@@ -1,10 +1,15 @@
 """Losses as values: names, arguments and defaults are PyTorch's."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict
 
 from xtrain.spec.base import frozen
+from xtrain.spec.layers import LogSoftmax
+from xtrain.spec.parts import Parts
+
+if TYPE_CHECKING:
+    from xtrain.spec.model import ModelSpec
 
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Strict(False)]
 
@@ -21,7 +26,21 @@ class Loss:
     name: str
     reduction: Literal["mean", "sum"] = "mean"
 
+    @property
+    def class_weights(self) -> Weights | None:
+        """What a sample of each class weighs; None: all weigh alike."""
+        return None
 
+    def unfit(self, model: "ModelSpec") -> str:
+        """Why the loss can't be taken of what the model gives, and what to do; empty where it can."""
+        return ""
+
+
+LOSSES = Parts[Loss]("Loss", "xtrain.losses", "name", ("name", "reduction", "class_weights", "unfit"))
+LossSpec = Annotated[Loss, LOSSES]
+
+
+@LOSSES.register
 @frozen
 class CrossEntropy(Loss):
     """logsumexp(logits) - logits[label], times the label's weight.
@@ -34,6 +53,7 @@ class CrossEntropy(Loss):
     class_weights: Weights | None = None
 
 
+@LOSSES.register
 @frozen
 class NLL(Loss):
     """-output[label] times the label's weight, over a model that ends in `log_softmax`."""
@@ -41,7 +61,17 @@ class NLL(Loss):
     name: Literal["nll"] = "nll"
     class_weights: Weights | None = None
 
+    def unfit(self, model: "ModelSpec") -> str:
+        """It takes log-probabilities."""
+        if isinstance(model.nodes[-1].layer, LogSoftmax):
+            return ""
+        return (
+            "takes log-probabilities, and the model does not end in log_softmax; "
+            'end its layers with { op = "log_softmax" }, or take cross_entropy'
+        )
 
+
+@LOSSES.register
 @frozen
 class MSE(Loss):
     """Squared distance of the output to the one-hot label, its mean over the classes.
@@ -50,11 +80,3 @@ class MSE(Loss):
     """
 
     name: Literal["mse"] = "mse"
-
-    @property
-    def class_weights(self) -> Weights | None:
-        """None: all samples weigh alike."""
-        return None
-
-
-LossSpec = Annotated[CrossEntropy | NLL | MSE, Field(discriminator="name")]

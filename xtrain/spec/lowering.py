@@ -11,6 +11,10 @@ that it describes:
 
 Lowerings of a line each are a table instead, of terms and lowering by class.
 
+Another package's layer or loss is lowered by its own code: an entry point of the group `xtrain.lowerings`,
+named after backend and part (`torch.swish`), names a module or function whose import registers it in the
+backend's table in the same way.
+
 A term is a format string over the value's own fields, or a function where a word hangs on a condition.
 Explaining a recipe must not load a framework, so a module with lowerings imports its framework lazily.
 """
@@ -20,12 +24,16 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from xtrain.errors import UnsupportedError
+from xtrain.errors import PluginError, UnsupportedError
 from xtrain.spec.layers import Dropout
 from xtrain.spec.loss import MSE, LossSpec
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import OptimizerSpec
 from xtrain.spec.order import pools_first
+from xtrain.spec.parts import tags
+from xtrain.system import entry_points
+
+GROUP = "xtrain.lowerings"
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M")
@@ -92,8 +100,20 @@ class Lowerings(Generic[F]):
         assert isinstance(terms, Mapping)
         return terms
 
+    def _import(self, kind: type) -> None:
+        """Let another package register its lowering of a class, if one offers it."""
+        offered = entry_points.offered(GROUP)
+        for name in (f"{self._backend}.{tag}" for tag in tags(kind)):
+            if name in offered:
+                entry_points.loaded(GROUP, name)
+                if kind not in self._found:
+                    package = entry_points.package(offered[name][0])
+                    raise PluginError(f"{package} offers {name!r}, whose import registers no {kind.__name__}")
+
     def _entry(self, value: object, name: str) -> tuple[F, Terms]:
         kind = type(value)
+        if kind not in self._found:
+            self._import(kind)
         if kind not in self._found:
             shown = f" {name} ({kind.__name__})" if name else f" {value!r}"
             raise UnsupportedError(f"backend {self._backend} has no lowering for {self._sort}{shown}")

@@ -175,7 +175,8 @@ def _session(
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
         ending.push(_last(close))
         metrics = MetricsFile(run)
-        observers: list[Observer] = [metrics, Curves(run), *options.observers]
+        watching = [part.observer() for part in job.recipe.observers]
+        observers: list[Observer] = [metrics, Curves(run), *watching, *options.observers]
         for observer in observers:
             ending.push(_last(lambda error, stop=observer.stop: stop()))
         interrupt.gentle = True
