@@ -19,6 +19,7 @@ import pluggy
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
 from xtrain.spec import Precision, Probe
+from xtrain.system.distribution import install_command
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"[a-z]+(:\d+)?")
@@ -131,7 +132,7 @@ def default() -> tuple[str, str]:
         return found[0].name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
     if found:
         return found[0].name, "no framework is installed"
-    raise BackendError("no backend is installed", remedy="pip install 'xtrain[all]'")
+    raise BackendError("no backend is installed", remedy=install_command("all"))
 
 
 def installed(backend: Backend) -> bool:

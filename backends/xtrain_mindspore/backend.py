@@ -10,6 +10,7 @@ import platformdirs
 
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
+from xtrain.system.distribution import install_command
 from xtrain_mindspore.layers import LAYERS
 from xtrain_mindspore.losses import LOSSES
 from xtrain_mindspore.threads import confine, spread
@@ -29,7 +30,7 @@ class MindSporeBackend:
 
     name = "mindspore"
     framework = "mindspore"
-    install = "pip install 'xtrain[mindspore]'"
+    install = install_command("mindspore")
     rank = 3
 
     def __init__(self, device: str, threads: int | None) -> None:

@@ -7,6 +7,7 @@ import threadpoolctl
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
+from xtrain.system.distribution import install_command
 from xtrain_numpy.dataset import NumpyDataset
 from xtrain_numpy.layers import LAYERS
 from xtrain_numpy.loop import NumpyLoop
@@ -23,7 +24,7 @@ class NumpyBackend:
 
     name = "numpy"
     framework = ""
-    install = "pip install xtrain"
+    install = install_command()
     rank = 1000
 
     def __init__(self, device: str, threads: int | None) -> None:

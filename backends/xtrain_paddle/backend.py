@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
+from xtrain.system.distribution import install_command
 from xtrain.system.machine import usable_cores
 from xtrain_paddle.layers import LAYERS
 from xtrain_paddle.losses import LOSSES
@@ -31,7 +32,7 @@ class PaddleBackend:
 
     name = "paddle"
     framework = "paddle"
-    install = "pip install 'xtrain[paddle]'"
+    install = install_command("paddle")
     rank = 2
 
     def __init__(self, device: str, threads: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Precision, Probe, Split, explain
+from xtrain.system.distribution import install_command
 from xtrain_torch.layers import LAYERS
 from xtrain_torch.losses import LOSSES
 from xtrain_torch.updates import SHARED, UPDATES
@@ -25,7 +26,7 @@ class TorchBackend:
 
     name = "torch"
     framework = "torch"
-    install = "pip install 'xtrain[torch]'"
+    install = install_command("torch")
     rank = 1
 
     def __init__(self, device: str, threads: int | None, precision: Precision = "float32") -> None:

@@ -78,7 +78,7 @@ def command(
     folder = out or folder_of_now("bench", job.recipe.name)
     make_folder(folder)
     result = bench.run(job, choices, loops, Limit(steps, seconds), repeats, click.echo)
-    packages = ("xtrain", "numpy", *(loop.script for loop in loops))
+    packages = ("numpy", *(loop.script for loop in loops))
     facts = {"recipe": job.recipe.to_toml(), "threads": threads, "environment": environment(packages)}
     try:
         written = json.dumps(facts | result.to_dict(), indent=1) + "\n"
