@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-import threadpoolctl
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
-from xtrain.system.distribution import install_command
+from xtrain.system.distribution import install_command, need
 from xtrain_numpy.dataset import NumpyDataset
 from xtrain_numpy.layers import LAYERS
 from xtrain_numpy.loop import NumpyLoop
@@ -66,4 +65,7 @@ class NumpyBackend:
         """Resolve the device and set the threads of the linear algebra library."""
         self.device = resolve_device(self.name, self.device, _DEVICES)
         if self._threads:
+            need("threadpoolctl", "numpy", "--threads under NumPy")
+            import threadpoolctl
+
             threadpoolctl.threadpool_limits(self._threads)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xtrain.data.base import Arrays, DatasetInfo, Section
 from xtrain.data.files import Published, Source, locate
 from xtrain.errors import DataError
+from xtrain.system.distribution import need
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -61,6 +62,7 @@ def describe(section: Section) -> DatasetInfo:
 
 def read(section: Section, data_dir: Path | None) -> Arrays:
     """Read SVHN; see `xtrain.data.load`. The extra images follow the other training images."""
+    need("scipy", "svhn", "a .mat file of SVHN")  # said before a gigabyte is fetched
     wanted = [name for name in SOURCE.files if section.extra or name != EXTRA_FILE]
     paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
     train = read_mat(paths[TRAIN_FILE])
@@ -75,6 +77,7 @@ def read_mat(path: Path) -> Pair:
 
     Only for files whose hash was checked: scipy's compiled reader can crash on a file with changed bytes.
     """
+    need("scipy", "svhn", "a .mat file of SVHN")
     from scipy import io  # noqa: PLC0415 - slow to import, and seldom needed
 
     try:

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from xtrain.errors import UsageError
+from xtrain.errors import MissingError
 
 NAME = "crosstrain"
 _ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def need(module: str, extra: str, purpose: str) -> None:
         purpose: what it is for, as the beginning of the message: `a picture`.
 
     Raises:
-        UsageError: it is not installed; the remedy installs it.
+        MissingError: it is not installed; the remedy installs it.
 
     """
     try:
@@ -74,7 +74,7 @@ def need(module: str, extra: str, purpose: str) -> None:
         if error.name != module:
             raise  # it is there, and something that it needs is not
         problem = f"{purpose} needs {module}, which is not installed"
-        raise UsageError(problem, remedy=install_command(extra)) from error
+        raise MissingError(problem, remedy=install_command(extra)) from error
 
 
 def lacking(extra: str) -> str | None:
