@@ -16,7 +16,7 @@ import platformdirs
 import pytest
 from data_files import NOWHERE, md5, published, write, write_cifar, write_idx
 
-from xtrain.data import cifar10, cifar100, fashion_mnist, mnist, svhn
+from xtrain.data import cifar10, cifar100, fashion_mnist, files, mnist, svhn
 from xtrain.data.files import Archive, Published, Source, check, locate
 from xtrain.errors import DataError
 

@@ -103,3 +103,13 @@ def test_a_bench_keeps_its_figures_without_the_picture(call, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"no bench.png: {refusal('a picture needs matplotlib', 'plot')}" in done.stdout
     assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench.json"]
+
+
+def test_a_folder_of_images_says_what_it_needs(call, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "mine" / split / "cats").mkdir(parents=True)
+        (tmp_path / "mine" / split / "cats" / "1.png").write_bytes(b"")
+    settings = ("data.name=image_folder", "data.path=mine", "data.image_size=8")
+    done = call("check", "digits_mlp", *(part for setting in settings for part in ("--set", setting)))
+    assert done.returncode == 2
+    assert done.stderr.endswith(refusal("a folder of images needs PIL", "images"))

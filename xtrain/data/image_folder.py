@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from xtrain.data import cache
 from xtrain.data.base import Arrays, DatasetInfo, Section, measured
 from xtrain.errors import DataError, UsageError
+from xtrain.system.distribution import need
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -126,6 +127,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _key(folder: Folder, section: Section) -> str:
+    need("PIL", "images", "a folder of images")
     import PIL  # noqa: PLC0415 - only for image folders
 
     return cache.key(folder.files, section.name, section.image_size, section.fit, PIL.__version__)
