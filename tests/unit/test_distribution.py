@@ -28,7 +28,7 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(distribution.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(distribution, "_has_pip", lambda: False)
     monkeypatch.setattr(distribution, "lacking", lambda extra: None)
     monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
     (tmp_path / "bin").mkdir()
@@ -64,7 +64,7 @@ def test_in_an_environment_of_its_own_a_clone_is_installed_by_path(somewhere, mo
 def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeypatch):
     python = sys.executable
     assert install_command("plot") == f"uv pip install --python {python} 'crosstrain[plot]'"
-    monkeypatch.setattr(distribution.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(distribution, "_has_pip", lambda: True)
     monkeypatch.setattr(shutil, "which", lambda name: "/elsewhere/bin/pip")  # another environment's
     assert install_command("plot") == f"{python} -m pip install 'crosstrain[plot]'"
     monkeypatch.setattr(shutil, "which", lambda name: str(somewhere / "bin" / "pip"))

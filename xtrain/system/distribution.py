@@ -6,7 +6,6 @@ The import and the command are `xtrain`. See docs/decisions/name.md.
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -118,9 +117,18 @@ def _installer() -> str:
     on_path = shutil.which("pip")
     if on_path and Path(on_path).parent.resolve() == folder.resolve():
         return "pip install"
-    if importlib.util.find_spec("pip") is not None:
+    if _has_pip():
         return f"{_quoted(sys.executable)} -m pip install"
     return f"uv pip install --python {_quoted(sys.executable)}"
+
+
+def _has_pip() -> bool:
+    """By its metadata: where setuptools is told to find the module pip, it gives up replacing distutils."""
+    try:
+        importlib.metadata.distribution("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _quoted(text: str, *, always: bool = False) -> str:
