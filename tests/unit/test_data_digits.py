@@ -96,5 +96,5 @@ def test_it_needs_no_package_but_numpy():
 
 def test_another_file_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(digits, "_PUBLISHED", Published("0" * 32))
-    with pytest.raises(DataError, match=r"digits\.npz: is not the published file.*\n  install xtrain anew: "):
+    with pytest.raises(DataError, match=r"digits\.npz: is not the published file.*\n  git -C "):
         data.load("digits")

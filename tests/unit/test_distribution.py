@@ -74,6 +74,14 @@ def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeyp
     assert install_command("plot") == 'pip install "crosstrain[plot]"'
 
 
+def test_a_damaged_file_comes_back_from_where_it_came(somewhere, monkeypatch):
+    told = distribution.restore_command(somewhere / "x.npz")
+    assert told == f"install the wheel of crosstrain {distribution.version()} again, with --force-reinstall"
+    monkeypatch.setattr(distribution, "_ROOT", ROOT)
+    file = ROOT / "xtrain" / "data" / "digits.npz"
+    assert distribution.restore_command(file) == f"git -C {ROOT} checkout -- xtrain/data/digits.npz"
+
+
 def test_every_extra_that_a_remedy_names_is_declared():
     files = [*(ROOT / "xtrain").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]
     sources = [file.read_text(encoding="utf-8") for file in files]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, check
-from xtrain.system.distribution import install_command
+from xtrain.system.distribution import restore_command
 
 INFO = DatasetInfo(
     name="digits",
@@ -42,7 +42,7 @@ _PUBLISHED = Published(
 
 def load(data_dir: Path | None = None) -> Arrays:
     """Read the digits; `data_dir` is not looked at, the images come with xtrain."""
-    check({_FILE: _PUBLISHED}, remedy=f"install xtrain anew: {install_command()}")
+    check({_FILE: _PUBLISHED}, remedy=restore_command(_FILE))
     with np.load(_FILE, allow_pickle=False) as file:
         pixels, labels = file["images"].astype(np.int64), file["labels"].astype(np.int64)
     images = ((pixels * 255 + 8) // 16).astype(np.uint8).reshape(-1, *INFO.input_shape)

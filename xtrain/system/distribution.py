@@ -55,6 +55,13 @@ def install_command(extra: str | None = None) -> str:
     return f"{_installer()} {'-e ' if root else ''}{wanted}"
 
 
+def restore_command(file: Path) -> str:
+    """What brings a file of xtrain's own back."""
+    if root := clone():
+        return f"git -C {_quoted(str(root))} checkout -- {_quoted(str(file.relative_to(root)))}"
+    return f"install the wheel of {NAME} {version()} again, with --force-reinstall"
+
+
 def need(module: str, extra: str, purpose: str) -> None:
     """Import a module that comes with an extra.
 
