@@ -41,7 +41,7 @@ def run(
     Args:
         recipe: a `Recipe`, a path, or the name of a shipped one; None with `resume`.
         backend: its name; by default as on the command line.
-        device: `auto`, `cpu`, `gpu[:i]` or `ascend[:i]`.
+        device: `auto`, `cpu`, `gpu[:i]` (or `cuda[:i]`), or what else the backend has.
         threads: how many the framework may use; by default the backend's choice.
         overrides: values by dotted key, such as `{"optimizer.lr": 0.1}`; with `resume`, of `loop` only.
         out: the run directory; by default one below `runs/`.

@@ -49,6 +49,10 @@ class UnsupportedError(UsageError):
     """A layer, optimizer, loss or option that the chosen backend does not implement."""
 
 
+class MissingError(UsageError):
+    """A package that an extra installs, and that is not there."""
+
+
 class DataError(XtrainError):
     """Data that is missing, truncated, altered, or not in the format it should be in."""
 

@@ -9,6 +9,7 @@ import platformdirs
 
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import BackendBase, Conv2d, ModelSpec, Probe
+from xtrain.system.distribution import install_command
 from xtrain_mindspore.layers import LAYERS
 from xtrain_mindspore.losses import LOSSES
 from xtrain_mindspore.threads import confine
@@ -22,7 +23,7 @@ class MindSporeBackend(BackendBase):
 
     name = "mindspore"
     framework = "mindspore"
-    install = "pip install 'xtrain[mindspore]'"
+    install = install_command("mindspore")
     rank = 3
     package, prefix = "xtrain_mindspore", "MindSpore"
     tables = (LAYERS, LOSSES, UPDATES, SHARED)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-import threadpoolctl
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import FORMULAS, BackendBase, ModelSpec, Probe
+from xtrain.system.distribution import install_command, need
 from xtrain_numpy.layers import LAYERS
 from xtrain_numpy.losses import LOSSES
 from xtrain_numpy.updates import UPDATES
@@ -19,7 +19,7 @@ class NumpyBackend(BackendBase):
 
     name = "numpy"
     framework = ""
-    install = "pip install xtrain"
+    install = install_command()
     rank = 1000
     package, prefix = "xtrain_numpy", "Numpy"
     tables = (LAYERS, LOSSES, UPDATES, FORMULAS)
@@ -40,5 +40,8 @@ class NumpyBackend(BackendBase):
         """Resolve the device and set the threads of the linear algebra library."""
         self.device = resolve_device(self.name, self.device, _DEVICES)
         if self._threads:
+            need("threadpoolctl", "numpy", "--threads under NumPy")
+            import threadpoolctl
+
             threadpoolctl.threadpool_limits(self._threads)
         return self.device

@@ -11,6 +11,7 @@ from typing import Any
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import BackendBase, Conv2d, ModelSpec, Probe
+from xtrain.system.distribution import install_command
 from xtrain.system.machine import usable_cores
 from xtrain_paddle.layers import LAYERS
 from xtrain_paddle.losses import LOSSES
@@ -25,7 +26,7 @@ class PaddleBackend(BackendBase):
 
     name = "paddle"
     framework = "paddle"
-    install = "pip install 'xtrain[paddle]'"
+    install = install_command("paddle")
     rank = 2
     package, prefix = "xtrain_paddle", "Paddle"
     tables = (LAYERS, LOSSES, UPDATES, SHARED)

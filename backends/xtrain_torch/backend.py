@@ -6,6 +6,7 @@ from typing import Any
 
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import BackendBase, ModelSpec, Precision, Probe
+from xtrain.system.distribution import install_command
 from xtrain_torch.layers import LAYERS
 from xtrain_torch.losses import LOSSES
 from xtrain_torch.updates import SHARED, UPDATES
@@ -18,7 +19,7 @@ class TorchBackend(BackendBase):
 
     name = "torch"
     framework = "torch"
-    install = "pip install 'xtrain[torch]'"
+    install = install_command("torch")
     rank = 1
     package, prefix = "xtrain_torch", "Torch"
     tables = (LAYERS, LOSSES, UPDATES, SHARED)

@@ -25,6 +25,7 @@ from xtrain.data import cache
 from xtrain.data.base import AbsolutePath, Arrays, DatasetInfo, measured
 from xtrain.errors import DataError
 from xtrain.spec.base import Side, frozen
+from xtrain.system.distribution import need
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,6 +135,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _key(folder: Folder, section: ImageFolder) -> str:
+    need("PIL", "images", "a folder of images")
     import PIL  # noqa: PLC0415 - only for image folders
 
     return cache.key(folder.files, section.name, section.image_size, section.fit, PIL.__version__)

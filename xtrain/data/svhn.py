@@ -17,6 +17,7 @@ from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, Source, locate
 from xtrain.errors import DataError
 from xtrain.spec.base import frozen
+from xtrain.system.distribution import need
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -69,6 +70,7 @@ class SVHN:
 
     def load(self, data_dir: Path | None) -> Arrays:
         """Both splits; see `xtrain.data.load`."""
+        need("scipy", "svhn", "a .mat file of SVHN")  # said before a gigabyte is fetched
         wanted = [name for name in SOURCE.files if self.extra or name != EXTRA_FILE]
         paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
         train = read_mat(paths[TRAIN_FILE])
@@ -83,6 +85,7 @@ def read_mat(path: Path) -> Pair:
 
     Only for files whose hash was checked: scipy's compiled reader can crash on a file with changed bytes.
     """
+    need("scipy", "svhn", "a .mat file of SVHN")
     from scipy import io  # noqa: PLC0415 - slow to import, and seldom needed
 
     try:

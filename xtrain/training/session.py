@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from xtrain.runs.checkpoint import Bound, Checkpoint
 from xtrain.runs.progress import Progress, Sums
 from xtrain.runs.run import Run, note
 from xtrain.spec import Precision
+from xtrain.system.distribution import version
 from xtrain.system.interrupt import Interrupt, listening
 from xtrain.system.machine import usable_cores
 from xtrain.training.assembly import Options, Parts, build, initial_state, load_data, open_backend
@@ -285,7 +285,7 @@ def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> 
         "epochs": job.recipe.loop.epochs,
         "from_step": progress.step,
         "versions": {
-            "xtrain": version("xtrain"),
+            "xtrain": version(),
             "python": platform.python_version(),
             "numpy": np.__version__,
             backend.name: probe.version,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtrain.runs.run import Run
+from xtrain.errors import MissingError
+from xtrain.runs.run import Run, note
+from xtrain.system.distribution import need
 from xtrain.system.files import write_atomically
 from xtrain.training.observers import Observer
 
@@ -23,7 +25,10 @@ class Curves(Observer):
     def stop(self) -> None:
         """Draw `curves.png`, if there is anything to show and the run is still in its place."""
         if self._run.in_place and self._run.history:
-            draw([self._run], self._run.path / "curves.png")
+            try:
+                draw([self._run], self._run.path / "curves.png")
+            except MissingError as error:  # a run is worth more than its picture
+                note(f"no curves.png: {error}")
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
@@ -43,6 +48,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
 def figure_of(runs: Sequence[Run]) -> "Figure":
     """Losses and accuracies of the runs: each run has a colour, each split a line style."""
+    need("matplotlib", "plot", "a picture")
     # matplotlib takes a second to load; the object interface leaves its global state alone.
     from matplotlib import colormaps  # noqa: PLC0415
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
