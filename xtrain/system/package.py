@@ -1,0 +1,55 @@
+"""Which xtrain this is: its distribution, version, origin, and a hash of its sources."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def distribution() -> Distribution:
+    """The distribution that brought the command `xtrain`, whatever it is called."""
+    for entry in entry_points(group="console_scripts", name=_PACKAGE.name):
+        if entry.dist and entry.value.partition(".")[0] == _PACKAGE.name:
+            return entry.dist
+    raise PackageNotFoundError(_PACKAGE.name)
+
+
+def requirement(extra: str) -> list[str]:
+    """What an installer is told in order to install this very xtrain with an extra.
+
+    A clone or a wheel is named by its place, where it was installed from one; else name and version.
+    """
+    own = distribution()
+    origin: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
+    parts = urlsplit(origin.get("url", ""))
+    place = Path(unquote(parts.path))
+    if parts.scheme == "file" and place.exists():
+        if origin.get("dir_info", {}).get("editable"):
+            return ["--editable", f"{place}[{extra}]"]
+        return [f"{own.name}[{extra}] @ {origin['url']}"]
+    return [f"{own.name}[{extra}]=={own.version}"]
+
+
+def itself(name: str) -> dict[str, str | None]:
+    """Version of the distribution `name` (None where it is not installed), and the hash of the sources."""
+    try:
+        return {"xtrain": version(name), "sources": sources()}
+    except PackageNotFoundError:
+        return {"xtrain": None, "sources": sources()}
+
+
+@cache
+def sources() -> str:
+    """A hash of the package's modules: what is equal here and there understands each other's values."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        if path.is_relative_to(_PACKAGE / "native"):
+            continue  # scripts, which a clone has elsewhere
+        digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\n".encode())
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
