@@ -44,17 +44,19 @@ def install(backend: str) -> Path:
             remedy=f"pip install uv; or make one yourself and name it by --python {backend}=PATH",
         )
     place = folder(backend)
+    place.parent.mkdir(parents=True, exist_ok=True)
     python = [] if os.environ.get("UV_PYTHON") else ["--python", sys.executable]
     remove(place)  # of an earlier version, or half done
-    _run([uv, "venv", *python, str(place)])
+    where = package.clone() or place.parent  # this clone's settings hold, never those of the current folder
+    _run([uv, "venv", *python, str(place)], where)
     made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
-    _run([uv, "pip", "install", "--python", str(made), *package.requirement(backend)])
+    _run([uv, "pip", "install", "--python", str(made), *package.requirement(backend)], where)
     return made
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], where: Path) -> None:
     own = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
-    if code := subprocess.run(command, env=own, check=False).returncode:
+    if code := subprocess.run(command, cwd=where, env=own, check=False).returncode:
         raise XtrainError(
             f"{' '.join(command[:3])} ended with code {code}",
             remedy="what it said stands above; nothing of the configuration was changed",

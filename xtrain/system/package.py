@@ -6,7 +6,8 @@ from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -19,20 +20,29 @@ def distribution() -> Distribution:
     raise PackageNotFoundError(_PACKAGE.name)
 
 
+def clone() -> Path | None:
+    """The clone that is installed in editable form, None where it is a wheel."""
+    origin, place = _origin()
+    return place if place and origin.get("dir_info", {}).get("editable") else None
+
+
 def requirement(extra: str) -> list[str]:
     """What an installer is told in order to install this very xtrain with an extra.
 
     A clone or a wheel is named by its place, where it was installed from one; else name and version.
     """
-    own = distribution()
-    origin: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
+    own, (origin, place) = distribution(), _origin()
+    if root := clone():
+        return ["--editable", f"{root}[{extra}]"]
+    return [f"{own.name}[{extra}] @ {origin['url']}" if place else f"{own.name}[{extra}]=={own.version}"]
+
+
+def _origin() -> tuple[dict[str, Any], Path | None]:
+    """What the installer wrote down of where the distribution came from, and its place on this machine."""
+    origin: dict[str, Any] = json.loads(distribution().read_text("direct_url.json") or "{}")
     parts = urlsplit(origin.get("url", ""))
-    place = Path(unquote(parts.path))
-    if parts.scheme == "file" and place.exists():
-        if origin.get("dir_info", {}).get("editable"):
-            return ["--editable", f"{place}[{extra}]"]
-        return [f"{own.name}[{extra}] @ {origin['url']}"]
-    return [f"{own.name}[{extra}]=={own.version}"]
+    place = Path(url2pathname(parts.path))
+    return origin, place if parts.scheme == "file" and place.exists() else None
 
 
 def itself(name: str) -> dict[str, str | None]:
