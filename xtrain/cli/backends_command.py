@@ -55,7 +55,10 @@ def _settle(name: str, python: Path) -> None:
     """Configure an interpreter that has the backend; nothing is changed where it has not."""
     found = homes.call_by(python, name, plugins.probe, name)
     if found.problem:
-        raise BackendError(f"backend {name} does not work there: {found.problem}", where=python)
+        remedy = f"mend its environment, then: xtrain backends --python {name}={python}"
+        raise BackendError(
+            f"backend {name} does not work there: {found.problem}", where=python, remedy=remedy
+        )
     config.write(name, python)
     click.echo(f"{name} {found.version}, devices {', '.join(found.devices)}, lives in {python}")
     click.echo(f"kept in {config.path()}; xtrain backends --forget {name} takes it back")
