@@ -52,6 +52,17 @@ def real_data():
         yield Path(given)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_configuration(tmp_path_factory):
+    """Where backends live on the machine of whoever runs the tests says nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("CONFIG", "DATA"):
+            patch.setenv(f"XDG_{kind}_HOME", str(tmp_path_factory.mktemp(kind.lower())))
+        for name in [name for name in os.environ if name.startswith("XTRAIN_PYTHON_")]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture
 def xtrain(tmp_path):
     """The command, in a folder of the test's own."""

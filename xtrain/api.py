@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from rich.console import Console
 
-from xtrain import plugins
+from xtrain import homes, plugins
 from xtrain.errors import UsageError
 from xtrain.recipe import Job, Recipe, find, load_recipe, parse
 from xtrain.runs.run import Run, locate
@@ -100,7 +100,9 @@ def _job(recipe: Recipe | str | Path | None, place: Run | None, overrides: Mappi
 
 
 def _occupied(options: Options, job: Job) -> bool:
-    """True where this process can't become the backend's any more."""
+    """True where this process can't become the backend's any more, and has to."""
+    if homes.find(options.backend):
+        return False
     backend = plugins.load(options.backend, options.device, options.threads)
     return plugins.occupied(backend, backend.environment(job.model, options.threads))
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pluggy
 
+from xtrain import homes
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
 from xtrain.spec import Precision, Probe
@@ -142,14 +143,27 @@ def default() -> tuple[str, str]:
     raise BackendError("no backend is installed", remedy=install_command("all"))
 
 
+def known() -> list[str]:
+    """Names of the backends that are installed, and of those that are known to live elsewhere."""
+    return list(dict.fromkeys((*names(), *homes.names())))
+
+
 def installed(backend: Backend) -> bool:
-    """True where the backend's framework can be found; it is not imported."""
-    return not backend.framework or importlib.util.find_spec(backend.framework) is not None
+    """True where the backend's framework can be found, or lives elsewhere; it is not imported."""
+    if not backend.framework or importlib.util.find_spec(backend.framework) is not None:
+        return True
+    return backend.name in homes.names()
 
 
 def probe(name: str) -> Probe:
-    """What a backend finds on this machine; loads its framework, so it belongs into a process of its own."""
+    """What a backend finds on this machine; loads its framework, so it belongs into a process of its own.
+
+    Raises:
+        BackendError: it is unknown, or its framework is not installed.
+
+    """
     backend = load(name)
+    require(backend)
     os.environ.update(backend.environment(None, None))
     return backend.probe()
 
@@ -186,6 +200,14 @@ class Lazy:
         found = getattr(importlib.import_module(self._name), member)
         setattr(self, member, found)  # looked up once: an update asks for its kernels at every parameter
         return found
+
+
+def check(name: str, device: str = "auto") -> None:
+    """`BackendError` with the remedy where a backend can't be used, wherever it lives; loads no framework."""
+    if homes.find(name):
+        homes.call(name, check, name, device)
+    else:
+        require(load(name, device))
 
 
 def require(backend: Backend) -> None:

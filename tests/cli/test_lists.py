@@ -191,7 +191,7 @@ def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
     done = xtrain("backends", environment={"PYTHONPATH": str(plugged)})
     assert (done.code, done.err) == (0, "")
     found = {cells[0]: cells[1:] for cells in rows(done.out)}
-    assert found["fake"] == ["1.0", "cpu", "float32", "fake", "remark: not a framework"]
+    assert found["fake"] == ["1.0", "cpu", "float32", "fake", "here", "remark: not a framework"]
     assert found["explodes"][0] == "broken"
     assert "RuntimeError: boom" in found["explodes"][1]
     assert found["sick"] == ["broken", "ImportError: no libsick.so"]

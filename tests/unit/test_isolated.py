@@ -1,16 +1,20 @@
 """A call in a process of its own."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from plugin_folder import install_fake
 
 from xtrain.errors import BackendError, XtrainError
+from xtrain.system import log
+from xtrain.system.interrupt import listening
 from xtrain.system.isolated import isolated
 
 
@@ -111,6 +115,57 @@ def test_what_can_not_travel_is_an_error_that_says_so(function, said):
         isolated(function)
 
 
+def test_what_can_not_be_read_there_is_an_error_that_says_so(tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("class Held: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    held = only_here.Held()
+    (tmp_path / "only_here.py").unlink()
+    with pytest.raises(
+        XtrainError, match=r"what the call is handed can't be read by .*: No module named 'only_"
+    ):
+        isolated(_divides, held)
+
+
+def _raises_of_there(folder):
+    sys.path.insert(0, str(folder))
+    import only_there
+
+    raise only_there.Broken("boom")
+
+
+def test_an_error_of_a_package_that_is_there_alone_is_told_in_words(tmp_path):
+    (tmp_path / "only_there.py").write_text("class Broken(Exception): pass")
+    with pytest.raises(XtrainError, match=r"^Broken: boom$"):
+        isolated(_raises_of_there, tmp_path)
+
+
+def _notes():
+    logging.getLogger("xtrain.note").warning("something")
+    logging.getLogger("xtrain.parity").debug("in detail")
+
+
+def test_what_is_shown_here_is_shown_there(capfd):
+    with log.showing([log.NOTES]):
+        isolated(_notes)
+    assert capfd.readouterr().err == "note: something\n"
+    with log.showing([log.NOTES, log.LOG]):
+        isolated(_notes)
+    assert "DEBUG xtrain.parity: in detail\n" in capfd.readouterr().err
+
+
+def test_in_another_thread_it_works_too():
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda by: isolated(_divides, by), (2, 4))) == [0.5, 0.25]
+
+
+def test_handlers_are_as_before():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    isolated(_divides, 1)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
 def test_an_interrupted_call_is_interrupted_here():
     with pytest.raises(KeyboardInterrupt):
         isolated(_interrupted)
@@ -139,21 +194,68 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_reaches_both_and_this_one_waits(tmp_path):
+    process = _waiting(WAITS, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, _ = process.communicate(timeout=60)
+    assert out == "interrupted True\n"
+
+
+def stubborn(folder):
+    """Hear nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    (folder / "begun").touch()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_for_this_process_alone_is_passed_on(number, tmp_path):
+    process = _waiting(WAITS, tmp_path)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    saved = number == signal.SIGINT  # nobody listens to the other one
+    assert out == f"interrupted {saved}\n"
+
+
+def test_whoever_asks_a_third_time_waits_no_longer(tmp_path):
+    process = _waiting(WAITS.replace("linger", "stubborn"), tmp_path)
+    before = time.monotonic()
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    out, _ = process.communicate(timeout=60)
+    assert out == "interrupted False\n"
+    assert time.monotonic() - before < 30
+
+
+def test_it_ends_with_its_caller(tmp_path):
+    process = _waiting(
+        WAITS.replace("isolated(linger", "isolated(saves_when_told"), tmp_path, "saves_when_told"
+    )
+    process.kill()
+    process.communicate()
+    _until((tmp_path / "saved").exists)
+
+
+def saves_when_told(folder):
+    """As a run does."""
+    with listening() as interrupt:
+        interrupt.gentle = True
+        (folder / "begun").touch()
+        _until(interrupt.asked)
+        (folder / "saved").touch()
+
+
+def _waiting(code, folder, name="linger"):
+    """A process that waits for a call, which has begun."""
     here = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)]),
     }
-    command = [sys.executable, "-c", WAITS, str(tmp_path)]
-    with subprocess.Popen(
-        command, env=here, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            _until((tmp_path / "begun").exists)
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            out, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert out == "interrupted True\n"
+    code = code.replace("import linger", f"import {name}")
+    command = [sys.executable, "-c", code, str(folder)]
+    process = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    _until((folder / "begun").exists)
+    return process
 
 
 def _until(holds):

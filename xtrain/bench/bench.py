@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from xtrain import homes
 from xtrain.bench import native
 from xtrain.bench.trial import Limit, Trial, measure
 from xtrain.recipe import Job
-from xtrain.system.isolated import isolated
 from xtrain.training.assembly import Options
 
 Say = Callable[[str], None]
@@ -78,7 +78,7 @@ def run(
     data_dir: Path | None = choices[0].data_dir
     for repeat in range(1, repeats + 1):
         for options in choices:
-            trial = isolated(measure, job, options, limit, time.time())
+            trial = homes.call(options.backend, measure, job, options, limit, time.time())
             own[options.backend].append(trial)
             say(f"{repeat}/{repeats}  xtrain {options.backend}: {_short(trial)}")
         for loop in loops:

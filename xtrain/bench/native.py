@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xtrain import homes
 from xtrain.bench.trial import WARM_UP, Limit, Trial
 from xtrain.data.files import roots
 from xtrain.errors import UsageError, XtrainError, suggest
@@ -65,7 +66,8 @@ def chosen(names: Sequence[str], recipe: Recipe, backends: Sequence[str]) -> lis
 
 def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> Trial:
     """Run a loop for so many steps, or so many seconds."""
-    command = [sys.executable, str(_folder() / f"{loop.script}{_SUFFIX}"), recipe.name]
+    python = str(homes.find(loop.script) or sys.executable)
+    command = [python, str(_folder() / f"{loop.script}{_SUFFIX}"), recipe.name]
     command += ["--style", loop.style, "--data", str(_data(recipe, data_dir))]
     command += ["--steps", str(WARM_UP + limit.steps), "--seconds", str(limit.seconds)]
     with tempfile.TemporaryDirectory() as folder:  # MindSpore leaves files in the working directory

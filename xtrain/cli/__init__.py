@@ -1,14 +1,13 @@
 """The command line: one file per command, loaded when it is called. Help pays for no command."""
 
 import io
-import logging
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 
 from xtrain.cli.group import cli
 from xtrain.errors import XtrainError
+from xtrain.system import log
 
 _ANYWHERE = {"--debug": "debug", "-v": "verbose", "--verbose": "verbose"}
 """Options that may stand anywhere before a `--`."""
@@ -23,35 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = given.index("--") if "--" in given else len(given)
     asked = {_ANYWHERE[argument] for argument in given[:end] if argument in _ANYWHERE}
     rest = [argument for argument in given[:end] if argument not in _ANYWHERE] + given[end:]
-    with _shown_notes(), _shown_log() if "verbose" in asked else nullcontext():
+    with log.showing((log.NOTES, log.LOG) if "verbose" in asked else (log.NOTES,)):
         sys.exit(_run(rest, "debug" in asked))
-
-
-@contextmanager
-def _shown_log() -> Iterator[None]:
-    """What xtrain's loggers say, on stderr."""
-    log, handler = logging.getLogger("xtrain"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-
-
-@contextmanager
-def _shown_notes() -> Iterator[None]:
-    """What a user should know and is no error, on stderr."""
-    notes, handler = logging.getLogger("xtrain.note"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
-    notes.addHandler(handler)
-    try:
-        yield
-    finally:
-        notes.removeHandler(handler)
 
 
 def _run(arguments: list[str], debug: bool) -> int:

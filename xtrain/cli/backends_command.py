@@ -1,40 +1,113 @@
-"""`xtrain backends`: what is there, each backend asked in a process of its own."""
+"""`xtrain backends`: what is there and where it lives, each backend asked in a process of its own."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import click
 
-from xtrain import plugins
+from xtrain import homes, plugins
 from xtrain.cli.tables import show
-from xtrain.errors import BackendError, XtrainError
-from xtrain.system.isolated import isolated
+from xtrain.errors import BackendError, UsageError, XtrainError
+from xtrain.homes import config
+from xtrain.homes.install import folder, install
+from xtrain.spec import Probe
 
 
 @click.command("backends")
-def command() -> int:
-    """List the backends: version, devices, precisions, and how to install what is missing."""
-    plugins.loadable()  # plugins are imported here, because threads below would import them side by side
-    with ThreadPoolExecutor() as pool:  # the threads only wait for processes
-        rows = list(pool.map(_row, plugins.names()))
-    show("backends", ("backend", "version", "devices", "precisions", "steps", "remarks"), rows)
+@click.option("--install", "made", metavar="NAME", help="Make an environment for a backend, with uv.")
+@click.option("--python", "named", metavar="NAME=PATH", help="A backend lives where this Python does.")
+@click.option("--forget", "forgotten", metavar="NAME", help="A backend lives here again.")
+def command(made: str | None, named: str | None, forgotten: str | None) -> int:
+    """List the backends: version, devices, precisions, where each lives, how to install what is missing.
+
+    A backend lives in this environment, or in one of its own: then everything that is asked of it runs
+    there, under the Python that is configured. $XTRAIN_PYTHON_NAME goes before the configuration; empty it
+    means this environment.
+    """
+    if sum(given is not None for given in (made, named, forgotten)) > 1:
+        raise UsageError("--install, --python and --forget: give one of them")
+    if made is not None:
+        _install(made)
+    elif named is not None:
+        _name(named)
+    elif forgotten is not None:
+        _forget(forgotten)
+    else:
+        _list()
     return 0
 
 
-def _row(name: str) -> tuple[str, ...]:
-    try:
-        backend = plugins.load(name)
-    except BackendError as error:
-        return name, "broken", "", "", "", error.problem
-    if not plugins.installed(backend):
-        return name, "not installed", "", "", "", backend.install
-    try:
-        found = isolated(plugins.probe, name)
-    except XtrainError as error:
-        return name, "broken", "", "", "", error.problem
-    except Exception as error:  # noqa: BLE001 - whatever a framework raises where it is broken
-        return name, "broken", "", "", "", f"{type(error).__name__}: {error}"
+def _install(name: str) -> None:
+    homes.check_name(name)
+    _settle(name, install(name))
+
+
+def _name(text: str) -> None:
+    name, sign, path = text.partition("=")
+    if not sign or not path.strip():
+        raise UsageError(f"--python {text}: give it as NAME=PATH")
+    homes.check_name(name)
+    remedy = "give the path of a Python, or the folder of its environment"
+    _settle(name, homes.executable(Path(path.strip()), f"--python {text}: {path}", remedy))
+
+
+def _settle(name: str, python: Path) -> None:
+    """Configure an interpreter that has the backend; nothing is changed where it has not."""
+    found = homes.call_by(python, name, plugins.probe, name)
     if found.problem:
-        return name, "broken", "", "", "", found.problem
-    remarks = "; ".join(f"{key}: {value}" for key, value in found.notes.items())
-    lists = (", ".join(given) for given in (found.devices, found.precisions, found.modes))
-    return name, found.version or "", *lists, remarks
+        remedy = f"mend its environment, then: xtrain backends --python {name}={python}"
+        raise BackendError(
+            f"backend {name} does not work there: {found.problem}", where=python, remedy=remedy
+        )
+    config.write(name, python)
+    click.echo(f"{name} {found.version}, devices {', '.join(found.devices)}, lives in {python}")
+    click.echo(f"kept in {config.path()}; xtrain backends --forget {name} takes it back")
+
+
+def _forget(name: str) -> None:
+    if name not in config.read():
+        raise UsageError(f"{config.path()} does not say where backend {name} lives")
+    config.write(name, None)
+    made = folder(name)
+    rest = f"; its environment is left in {made}" if made.is_dir() else ""
+    click.echo(f"{name} lives in this environment{rest}")
+
+
+def _list() -> None:
+    plugins.loadable()  # plugins are imported here, because threads below would import them side by side
+    with ThreadPoolExecutor() as pool:  # the threads only wait for processes
+        rows = list(pool.map(_row, plugins.known()))
+    headers = ("backend", "version", "devices", "precisions", "steps", "home", "remarks")
+    show("backends", headers, rows)
+
+
+def _row(name: str) -> tuple[str, ...]:
+    home = ""
+    try:
+        python = homes.find(name)
+        if python:
+            home = str(python)
+        else:
+            backend = plugins.load(name)
+            if not plugins.installed(backend):
+                return name, "not installed", "", "", "", "", backend.install
+        found = homes.call(name, plugins.probe, name)
+    except XtrainError as error:
+        return name, "broken", "", "", "", home, _said(error)
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises where it is broken
+        return name, "broken", "", "", "", home, f"{type(error).__name__}: {error}"
+    if found.problem:
+        return name, "broken", "", "", "", home, found.problem
+    return name, found.version or "", *_offers(found), home or "here", _remarks(found)
+
+
+def _said(error: XtrainError) -> str:
+    return error.problem if error.remedy is None else f"{error.problem} ({error.remedy})"
+
+
+def _offers(found: Probe) -> list[str]:
+    return [", ".join(given) for given in (found.devices, found.precisions, found.modes)]
+
+
+def _remarks(found: Probe) -> str:
+    return "; ".join(f"{key}: {value}" for key, value in found.notes.items())

@@ -2,6 +2,7 @@
 
 import click
 
+from xtrain import homes
 from xtrain.conformance import main
 
 
@@ -14,4 +15,6 @@ def command(backend: str, device: str, threads: int | None, arguments: tuple[str
     """Compare a backend with the NumPy reference, layer by layer, optimizer by optimizer."""
     given = ["--backend", backend, "--device", device]
     given += ["--threads", str(threads)] if threads else []
+    if homes.find(backend):
+        return homes.call(backend, main, [*given, *arguments])
     return main([*given, *arguments])

@@ -82,7 +82,7 @@ def backends_of(text: str | None, device: str) -> list[str]:
     if len(set(names)) < len(names):
         raise UsageError(f"--backends {text}: one is named twice")
     for name in names:
-        plugins.require(plugins.load(name, device))
+        plugins.check(name, device)
     return names
 
 

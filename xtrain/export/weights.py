@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-from xtrain import plugins
+from xtrain import homes, plugins
 from xtrain.errors import BackendError, CheckpointError, UsageError, XtrainError, suggest
 from xtrain.export.onnx import Onnx
 from xtrain.protocols import Files
@@ -26,7 +27,6 @@ from xtrain.runs.run import locate
 from xtrain.runs.weights import compare, count, floats, read, shapes
 from xtrain.spec import ModelSpec, OptimizerSpec, State
 from xtrain.system.files import permissions, sync, sync_folder
-from xtrain.system.isolated import isolated
 from xtrain.training.assembly import Options, open_backend
 
 _REMEDY = "give the recipe it was trained with; --weights-only leaves an optimizer state out"
@@ -179,8 +179,8 @@ def _read(source: Path, recipe: Recipe | None, weights_only: bool) -> tuple[Job,
 
 
 def _place(owner: str) -> Callable[..., Any]:
-    """Where a call is made: a framework's in a process of its own."""
-    return isolated if owner not in _OWN else lambda function, *given: function(*given)
+    """Where a call is made: a framework's in a process of its own, where it lives."""
+    return partial(homes.call, owner) if owner not in _OWN else lambda function, *given: function(*given)
 
 
 def _read_here(

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from xtrain import data, plugins
+from xtrain import data, homes, plugins
 from xtrain.conformance.noise import distance
 from xtrain.parity.bench import Bench
 from xtrain.parity.causes import CAUSES, Cause, Situation
@@ -18,7 +18,6 @@ from xtrain.parity.walk import PHASES, follow, lead, part
 from xtrain.protocols import Backend
 from xtrain.recipe import Job
 from xtrain.spec import State
-from xtrain.system.isolated import isolated
 from xtrain.training import assembly
 from xtrain.training.assembly import Options
 
@@ -61,8 +60,8 @@ def bisect(job: Job, first: Options, second: Options, numbers: Sequence[int]) ->
     """Walk the steps `numbers` of `first` and let `second` follow, each in a process of its own."""
     with TemporaryDirectory(prefix="xtrain-bisect-") as path:
         folder = Path(path)
-        isolated(record, job, first, numbers, folder, leads=True)
-        isolated(record, job, second, numbers, folder, leads=False)
+        for options in (first, second):
+            homes.call(options.backend, record, job, options, numbers, folder, leads=options is first)
         draws = range(len(UNITS))
         ours, theirs = (
             {n: [load_file(_path(folder, n, f"{who}.{draw}")) for draw in draws] for n in numbers}

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from xtrain import homes
 from xtrain.parity import outcome
 from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import compare
@@ -11,7 +12,6 @@ from xtrain.parity.outcome import MARGIN
 from xtrain.parity.record import record
 from xtrain.parity.trace import Ask, Trace, load
 from xtrain.recipe import Job, parse
-from xtrain.system.isolated import isolated
 from xtrain.training.assembly import Options
 
 Say = Callable[[str], None]
@@ -23,7 +23,7 @@ def record_all(job: Job, choices: Sequence[Options], ask: Ask, folder: Path, say
     for options in choices:
         say(f"recording {options.backend}")
         path = folder / options.backend
-        isolated(record, job, options, ask, path)
+        homes.call(options.backend, record, job, options, ask, path)
         paths.append(path)
     return paths
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xtrain import homes
 from xtrain.errors import UsageError, XtrainError
 from xtrain.protocols import Backend
 from xtrain.recipe import Job
@@ -25,6 +26,7 @@ from xtrain.spec import Precision
 from xtrain.system.distribution import version
 from xtrain.system.interrupt import Interrupt, listening
 from xtrain.system.machine import usable_cores
+from xtrain.system.travel import packed
 from xtrain.training.assembly import Options, Parts, build, initial_state, load_data, open_backend
 from xtrain.training.observers import Observer, Start
 from xtrain.training.observers.curves import Curves
@@ -43,7 +45,9 @@ class Outcome:
 
 
 def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
-    """Train from the start in a new run directory."""
+    """Train from the start in a new run directory; where the backend lives elsewhere, there."""
+    if homes.find(options.backend):
+        return homes.call(options.backend, train, job, _travelling(options), out)
     with listening() as interrupt:
         weights = initial_state(job)  # what is wrong with `init_from` is said before a framework loads
         backend = open_backend(options, job.model, job.recipe.loop.precision)
@@ -65,6 +69,8 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
         DataError: nor is the data.
 
     """
+    if homes.find(options.backend):
+        return homes.call(options.backend, resume, run, name, _travelling(options), job)
     with listening() as interrupt, run.locked():
         run.sweep()
         start = _start(run, name, job)
@@ -149,12 +155,31 @@ def evaluate_run(run: Run, name: str, options: Options, precision: Precision | N
 
     By default the run's own; its weights are float32 in any case.
     """
+    if homes.find(options.backend):
+        return homes.call(options.backend, evaluate_run, run, name, _travelling(options), precision)
     job = run.job
     _, start = run.load(name, job.model)
     backend = open_backend(options, job.model, precision or job.recipe.loop.precision)
     weights = checkpoints.averaged(start.model, start.optimizer)
     parts = build(backend, job, load_data(job, options.data_dir, run.about.data_hash), weights)
     return evaluate(job, parts.loop, parts.test)[0]
+
+
+def _travelling(options: Options) -> Options:
+    """Options as another process can have them; `UsageError` names an observer that it can't have."""
+    for observer in options.observers:
+        kind = type(observer)
+        try:
+            packed(observer)
+            problem = "its class stands in the main program" if kind.__module__ == "__main__" else ""
+        except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
+            problem = str(error)
+        if problem:
+            raise UsageError(
+                f"observer {kind.__qualname__} can't go to where backend {options.backend} lives: {problem}",
+                remedy="an observer that travels can be pickled, and its module is installed there too",
+            )
+    return options
 
 
 def _session(
@@ -294,6 +319,7 @@ def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> 
             key: os.environ.get(key, "") for key in backend.environment(job.model, options.threads)
         },
         "notes": dict(probe.notes),
+        "interpreter": sys.executable,
         "host": {"name": platform.node(), "system": platform.platform(), "cores": usable_cores()},
         "command": sys.argv,
     }

@@ -1,6 +1,7 @@
 """Progress: a live bar on a terminal, plain lines elsewhere."""
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,7 +14,18 @@ def progress(console: Console) -> Observer:
     return Bar(console) if console.is_terminal else Lines(console)
 
 
-class Lines(Observer):
+class Screen(Observer):
+    """Shows how far a training is; where it is sent to another process, on that one's screen."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _on_screen, ()
+
+
+def _on_screen() -> Observer:
+    return progress(Console())
+
+
+class Lines(Screen):
     """One line for each train record and epoch."""
 
     def __init__(self, console: Console) -> None:
@@ -46,7 +58,7 @@ class Lines(Observer):
         self._console.print(text, highlight=False, soft_wrap=True)
 
 
-class Bar(Observer):
+class Bar(Screen):
     """A bar for the epoch under way; a line stays for each epoch that is done."""
 
     def __init__(self, console: Console) -> None:

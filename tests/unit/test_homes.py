@@ -1,0 +1,282 @@
+"""Where a backend lives: what decides it, what is refused, how its environment is made."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import xtrain_fake
+from plugin_folder import install_fake
+
+from xtrain import homes, plugins
+from xtrain.errors import BackendError, UsageError, XtrainError
+from xtrain.homes import config
+from xtrain.homes import install as installing
+from xtrain.recipe import load_recipe
+from xtrain.system import package
+from xtrain.training import session
+from xtrain.training.assembly import Options
+from xtrain.training.observers import Observer
+
+
+@pytest.fixture(autouse=True)
+def configuration(tmp_path, monkeypatch):
+    """The file, which is not there yet."""
+    path = tmp_path / "config" / "config.toml"
+    monkeypatch.setattr(config, "path", lambda: path)
+    return path
+
+
+@pytest.fixture
+def pythons(tmp_path):
+    """Two files that are taken for interpreters."""
+    made = [tmp_path / "one" / "bin" / "python", tmp_path / "two" / "bin" / "python"]
+    for path in made:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    return made
+
+
+def test_without_a_word_a_backend_lives_here(configuration):
+    assert homes.find("paddle") is None
+    assert homes.names() == []
+    assert not configuration.exists()
+
+
+def test_the_variable_goes_before_the_configuration(pythons, monkeypatch):
+    first, second = pythons
+    config.write("paddle", first)
+    assert homes.find("paddle") == first
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", str(second))
+    assert homes.find("paddle") == second
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", "")
+    assert homes.find("paddle") is None
+    assert homes.names() == []
+
+
+def test_the_variable_is_spelled_in_capitals(pythons, monkeypatch):
+    assert config.variable("my-own.backend") == "XTRAIN_PYTHON_MY_OWN_BACKEND"
+    monkeypatch.setenv("XTRAIN_PYTHON_MINE", str(pythons[0]))
+    assert homes.find("mine") == pythons[0]
+    assert homes.names() == ["mine"]
+    assert "mine" in plugins.known()
+    assert "mine" not in plugins.names()
+
+
+def test_the_folder_of_an_environment_means_its_python(pythons, monkeypatch):
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", str(pythons[0].parents[1]))
+    assert homes.find("paddle") == pythons[0]
+
+
+def test_a_relative_path_of_the_variable_is_made_absolute(pythons, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", "one/bin/python")
+    assert homes.find("paddle") == pythons[0]
+
+
+def test_links_are_left_as_they_are(tmp_path, pythons, monkeypatch):
+    link = tmp_path / "python"
+    link.symlink_to(pythons[0])
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", str(link))
+    assert homes.find("paddle") == link  # by which it knows its environment
+
+
+def test_what_is_not_there_is_told_with_who_says_so(configuration, monkeypatch):
+    config.write("paddle", Path("/nowhere/python"))
+    with pytest.raises(
+        BackendError, match=r"its Python by .*config\.toml, /nowhere/python, is not there"
+    ) as e:
+        homes.find("paddle")
+    assert "--install paddle" in e.value.remedy
+    assert "--forget paddle" in e.value.remedy
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", "/neither")
+    with pytest.raises(BackendError, match=r"by \$XTRAIN_PYTHON_PADDLE, /neither, is not there"):
+        homes.find("paddle")
+    assert homes.names() == ["paddle"]  # it is listed all the same
+
+
+def test_what_else_the_configuration_says_stays(configuration, pythons):
+    configuration.parent.mkdir()
+    configuration.write_text('[other]\nkey = 3\n\n[backends.torch]\npython = "/t"\nlater = true\n')
+    config.write("paddle", pythons[0])
+    config.write("torch", None)
+    assert config.read() == {"paddle": pythons[0]}
+    assert "key = 3" in configuration.read_text()
+    assert "later = true" in configuration.read_text()
+    config.write("paddle", None)
+    assert config.read() == {}
+
+
+HOSTILE = {
+    "no TOML": ("backends = [", "can't be read"),
+    "no text": (b"\xff\xfe", "can't be read"),
+    "deep": (f"a = {'[' * 100_000}", "can't be read"),
+    "no table": ("backends = 3", "backends = 3 is no table"),
+    "an entry that is none": ("backends.paddle = '/x'", "backends.paddle = '/x' is no table"),
+    "a number": ("backends.paddle.python = 3", "backends.paddle.python = 3 is no absolute path"),
+    "a command": ("backends.paddle.python = ['sh', '-c']", "is no absolute path"),
+    "a relative path": ("backends.paddle.python = 'bin/python'", "'bin/python' is no absolute path"),
+    "a path with a NUL": ('backends.paddle.python = "/a\\u0000"', "is no absolute path"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), HOSTILE.values(), ids=HOSTILE)
+def test_a_configuration_that_is_none_is_refused(text, said, configuration, monkeypatch):
+    configuration.parent.mkdir()
+    configuration.write_bytes(text if isinstance(text, bytes) else text.encode())
+    before = configuration.read_bytes()
+    for call in (lambda: homes.find("paddle"), homes.names, lambda: config.write("torch", Path("/t"))):
+        with pytest.raises(UsageError) as refused:
+            call()
+        assert said in refused.value.problem
+        assert (refused.value.where, refused.value.exit_code) == (configuration, 2)
+        assert "mend the file" in refused.value.remedy
+    assert configuration.read_bytes() == before
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", "")
+    assert homes.find("paddle") is None  # the variable asks no file
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_is_not_waited_for(configuration):
+    configuration.parent.mkdir()
+    os.mkfifo(configuration)
+    with pytest.raises(UsageError, match="can't be read"):
+        homes.find("paddle")
+
+
+def test_a_configuration_that_can_not_be_written_is_an_error(configuration):
+    configuration.parent.write_text("a file")
+    with pytest.raises(XtrainError, match="config"):
+        config.write("paddle", Path("/x"))
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "-x", "a\n", "x" * 65])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(BackendError, match="is no name of a backend"):
+        homes.check_name(name)
+
+
+def test_a_backend_that_lives_elsewhere_counts_as_installed(pythons, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(install_fake(tmp_path / "plugin"))
+    fake = plugins.load("fake")
+    monkeypatch.setattr(fake, "framework", "a_framework_that_is_not_there", raising=False)
+    assert not plugins.installed(fake)
+    config.write("fake", pythons[0])
+    assert plugins.installed(fake)
+
+
+def where_it_runs():
+    return sys.executable, os.environ.get("XTRAIN_PYTHON_FAKE")
+
+
+def test_a_call_goes_where_the_backend_lives_and_there_it_is_at_home(tmp_path, monkeypatch):
+    here = str(Path(__file__).parent)
+    python = _script(tmp_path / "python", f'PYTHONPATH="{os.pathsep.join([here, *filter(None, sys.path)])}"')
+    monkeypatch.setenv("XTRAIN_PYTHON_FAKE", str(python))
+    assert homes.call("fake", where_it_runs) == (sys.executable, "")
+    assert homes.call("numpy", where_it_runs) == (sys.executable, str(python))  # which lives here
+
+
+def _script(path, *settings):
+    """An interpreter that is this one, with other settings."""
+    path.write_text(f'#!/bin/sh\n{" ".join(settings)} exec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+class Mine(Observer):
+    def __init__(self):
+        self.held = lambda: None
+
+
+def test_an_observer_that_can_not_travel_is_told(pythons):
+    config.write("fake", pythons[0])
+    job = load_recipe("digits_mlp").bind()
+    with pytest.raises(UsageError, match="observer Mine can't go to where backend fake lives: ") as told:
+        session.train(job, Options("fake", observers=[Mine()]))
+    assert "pickled" in told.value.remedy
+    assert not xtrain_fake.calls
+
+
+UV = """#!/bin/sh
+echo "$@" >> "{log}"
+[ "$1" = venv ] || exit {code}
+for place; do :; done
+mkdir -p "$place/bin" && touch "$place/bin/python"
+"""
+
+
+@pytest.fixture
+def uv(tmp_path, monkeypatch):
+    """A stand-in that writes down what it is told."""
+
+    def make(code=0):
+        folder, log = tmp_path / "tools", tmp_path / "log"
+        folder.mkdir()
+        (folder / "uv").write_text(UV.format(log=log, code=code))
+        (folder / "uv").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr(installing, "folder", lambda name: tmp_path / "data" / name)
+        monkeypatch.delenv("UV_PYTHON", raising=False)
+        return log
+
+    return make
+
+
+def test_an_environment_is_made_anew_with_this_very_xtrain(uv, tmp_path):
+    log, place = uv(), tmp_path / "data" / "torch"
+    (place / "old").mkdir(parents=True)
+    python = installing.install("torch")
+    assert python == place / "bin" / "python"
+    assert not (place / "old").exists()
+    wanted = " ".join(package.requirement("torch"))
+    assert log.read_text().splitlines() == [
+        f"venv --python {sys.executable} {place}",
+        f"pip install --python {python} {wanted}",
+    ]
+
+
+def test_without_uv_it_is_said_what_to_do(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(
+        UsageError, match="uv, which is not installed\n  pip install uv; or make one yourself"
+    ):
+        installing.install("torch")
+
+
+def test_what_no_extra_installs_is_refused():
+    with pytest.raises(UsageError, match=r"has no extra 'troch'.*\n  did you mean 'torch'"):
+        installing.install("troch")
+
+
+def test_where_uv_fails_it_is_said(uv, tmp_path):
+    uv(code=3)
+    with pytest.raises(XtrainError, match=r"uv pip install ended with code 3\n  what it said stands above"):
+        installing.install("torch")
+
+
+ORIGINS = {
+    "a clone": ('{"url": "file://PLACE", "dir_info": {"editable": true}}', ["--editable", "PLACE[torch]"]),
+    "a file": ('{"url": "file://PLACE", "archive_info": {}}', ["own[torch] @ file://PLACE"]),
+    "a file that is gone": ('{"url": "file:///gone.whl"}', ["own[torch]==1.2"]),
+    "an index": (None, ["own[torch]==1.2"]),
+}
+
+
+@pytest.mark.parametrize(("origin", "wanted"), ORIGINS.values(), ids=ORIGINS)
+def test_it_is_installed_from_where_this_one_came(origin, wanted, tmp_path, monkeypatch):
+    class Own:
+        name, version = "own", "1.2"
+
+        def read_text(self, name):
+            return origin and origin.replace("PLACE", str(tmp_path))
+
+    monkeypatch.setattr(package, "distribution", Own)
+    assert package.requirement("torch") == [part.replace("PLACE", str(tmp_path)) for part in wanted]
+
+
+def test_the_distribution_is_found_by_its_command():
+    own = package.distribution()
+    assert "torch" in own.metadata.get_all("Provides-Extra")
+    assert package.itself(own.name) == {"xtrain": own.version, "sources": package.sources()}
+    assert package.itself("no-such-distribution")["xtrain"] is None
