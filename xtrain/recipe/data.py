@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from xtrain import plan
-from xtrain.data import DatasetInfo
+from xtrain.data import OWN, DatasetInfo, names
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
 from xtrain.spec.base import Count, Side, frozen
@@ -35,6 +35,9 @@ class Validation:
 
     fraction: Annotated[float, Field(gt=0, lt=1)]
     balanced: bool = False
+
+
+_Statistics = Normalize | Literal["dataset", "imagenet"]
 
 
 def _statistics(given: Any) -> Any:
@@ -72,12 +75,12 @@ class Data:
 
     """
 
-    name: str
+    name: Annotated[str, Field(json_schema_extra={"enum": [*names(), *OWN]})]
     batch_size: Count
     eval_batch_size: Count = 256
     augment: Annotated[tuple[Augment, ...], Strict(False)] = ()
     eval_transform: Annotated[tuple[Transform, ...], Strict(False)] = ()
-    normalize: Annotated[Normalize | None, BeforeValidator(_statistics)] = None
+    normalize: Annotated[Normalize | None, BeforeValidator(_statistics, _Statistics)] = None
     drop_last: bool = False
     path: AbsolutePath = None
     image_size: Side | None = None

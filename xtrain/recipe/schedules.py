@@ -75,7 +75,12 @@ class Warmup:
 
 @frozen
 class Base:
-    """What every schedule has."""
+    """What every schedule has.
+
+    Args:
+        name: which schedule it is.
+
+    """
 
     name: str
 
@@ -112,7 +117,13 @@ class Base:
 
 @frozen
 class Warmable(Base):
-    """What every schedule but the one-cycle has."""
+    """What every schedule but the one-cycle has.
+
+    Args:
+        by: what is counted, finished epochs or finished steps.
+        warmup: how the learning rate rises at the beginning, such as `{ length = 100 }`, in steps.
+
+    """
 
     by: Literal["epoch", "step"] = "epoch"
     warmup: Warmup | None = None
@@ -177,7 +188,10 @@ class Exponential(Warmable):
 class Cosine(Warmable):
     """CosineAnnealingLR: min_lr + (lr - min_lr) * (1 + cos(pi * passed / period)) / 2.
 
-    `period`: T_max; by default the whole run.
+    Args:
+        period: T_max; by default the whole run.
+        min_lr: the learning rate at the end of a period.
+
     """
 
     name: Literal["cosine"] = "cosine"
