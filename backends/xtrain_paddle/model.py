@@ -74,6 +74,6 @@ class PaddleModel:
         return array.T.copy() if name in self._transposed else array
 
     def from_canonical(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
-        """The same array in Paddle's layout, where a Linear's weight is [in, out]; Paddle rounds no float64."""
+        """The same array in Paddle's layout, where a Linear's weight is [in, out]; float64 is rounded."""
         single = np.asarray(value, dtype=np.float32)
         return single.T if name in self._transposed else single
