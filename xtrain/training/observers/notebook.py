@@ -26,9 +26,8 @@ class Notebook(Observer):
         self._job, self._step, self._loss = start.job, start.step, "-"
         self._rate = Rate()
         self._epochs = Run(start.path).epochs if start.step else []
-        display = import_module("IPython.display")
-        self._html = display.HTML
-        self._output = display.display(self._html(self._text(bar=True)), display_id=True)
+        display = import_module("IPython.display").display
+        self._output = display(self._bundle(bar=True), raw=True, display_id=True)
         self._shown = time.perf_counter()
 
     def step(self, step: int, samples: int) -> None:
@@ -53,17 +52,20 @@ class Notebook(Observer):
             self._show(bar=False)
 
     def _show(self, bar: bool = True) -> None:
-        self._output.update(self._html(self._text(bar)))
+        self._output.update(self._bundle(bar), raw=True)
         self._shown = time.perf_counter()
 
-    def _text(self, bar: bool) -> str:
-        table = html_table(self._epochs, self._job.monitor)
-        if not bar:
-            return table
-        epochs, steps = self._job.recipe.loop.epochs, self._job.steps
-        epoch = min(max(self._step - 1, 0) // self._job.steps_per_epoch + 1, epochs)
-        left = self._rate.left(steps - self._step)
-        return (
-            f'<div><progress value="{self._step}" max="{steps}"></progress> epoch {epoch}/{epochs}, '
-            f"step {self._step}, loss {self._loss}, {self._rate} images/s, {left} left</div>{table}"
+    def _bundle(self, bar: bool) -> dict[str, str]:
+        """What is shown, as HTML and, for what shows none, as text."""
+        table, steps, epochs = (
+            html_table(self._epochs, self._job.monitor),
+            self._job.steps,
+            self._job.recipe.loop.epochs,
         )
+        epoch = min(max(self._step - 1, 0) // self._job.steps_per_epoch + 1, epochs)
+        text = f"epoch {epoch}/{epochs}, step {self._step}, loss {self._loss}"
+        if not bar:
+            return {"text/html": table, "text/plain": text}
+        moving = f"{text}, {self._rate} images/s, {self._rate.left(steps - self._step)} left"
+        progress = f'<progress value="{self._step}" max="{steps}"></progress>'
+        return {"text/html": f"<div>{progress} {moving}</div>{table}", "text/plain": moving}
