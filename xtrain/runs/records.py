@@ -59,7 +59,7 @@ class Records(ABC):
         return best_of(self.epochs, self._monitor)
 
     def frame(self, kind: str = "epoch") -> Any:
-        """The records of one kind, `epoch` or `train`, as a pandas data frame; pandas must be installed."""
+        """The records of kind `epoch` or `train` as a pandas data frame, where pandas is installed."""
         if kind not in _KINDS:
             raise UsageError(f"there are no records of kind {kind!r}", remedy=suggest(kind, _KINDS))
         try:
