@@ -30,8 +30,12 @@ class PaddleModel(ModelBase[Tensor]):
         return array.T.copy() if name in self._transposed else array
 
     def put(self, name: str, tensor: Tensor, value: Array) -> None:
-        """Copy a value in PyTorch's layout into a tensor that has the shape of parameter `name`."""
-        tensor.set_value(value.T if name in self._transposed else value)
+        """Copy a value in PyTorch's layout into a tensor that has the shape of parameter `name`.
+
+        The float64 of a run under NumPy is rounded.
+        """
+        single = np.asarray(value, dtype=np.float32)
+        tensor.set_value(single.T if name in self._transposed else single)
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""

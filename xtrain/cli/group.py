@@ -11,6 +11,8 @@ COMMANDS = {
     "eval": "Evaluate a run's checkpoint, under any backend.",
     "convert": "Write a model in another framework's files, with its optimizer's state.",
     "check": "Validate a recipe; print it resolved, and what each backend makes of it.",
+    "init": "Write a first recipe for a data set or a folder of images.",
+    "schema": "The JSON Schema of a recipe, for editors.",
     "summary": "Layers, shapes, parameters and multiply-adds of a recipe's model.",
     "backends": "What is installed, which devices there are, how to get what is missing.",
     "recipes": "Recipes that come with xtrain.",

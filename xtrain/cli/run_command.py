@@ -11,12 +11,12 @@ from xtrain.cli.options import device_options, overrides, read_job, recipe_optio
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
 from xtrain.recipe.observers import watched_by
-from xtrain.runs.checkpoint import step_of
 from xtrain.runs.run import Run, locate
 from xtrain.system.machine import tune_memory
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
 from xtrain.training.observers.progress import progress
+from xtrain.training.observers.table import MARK
 from xtrain.training.session import Outcome
 
 
@@ -95,23 +95,21 @@ def _conclude(console: Console, outcome: Outcome) -> int:
     if not outcome.finished:
         console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130
-    console.print(final_line(run), highlight=False)
+    console.print(closing(run), highlight=False)
     return 0
 
 
-def final_line(run: Run) -> str:
-    """Accuracy, loss, time, where the run lies; of the best epoch where its weights were taken back."""
-    epochs, which = run.epochs, ""
-    stopping = run.recipe.stopping
-    if stopping and stopping.restore_best:
-        step = step_of(run.checkpoint("best"))
-        epochs = [record for record in epochs if record["step"] == step]
-        which = f"epoch {epochs[-1]['epoch']}, the best: " if epochs else ""
-    if not epochs:
+def closing(run: Run) -> str:
+    """The best epoch by what is watched; time, and where the run lies."""
+    best, recipe = run.best, run.recipe
+    if best is None:
         return f"no figures are recorded in {run.path}"  # its metrics.jsonl was taken away
-    ended = epochs[-1]
+    monitor = recipe.loop.monitor or "test_accuracy"
+    watched = "" if monitor == "test_accuracy" else f" {best[monitor]:.4f}"
     seconds = sum(session.get("seconds", 0.0) for session in run.sessions)
+    restored = "its weights were taken back, " if recipe.stopping and recipe.stopping.restore_best else ""
     return (
-        f"{which}test accuracy {ended['test_accuracy']:.4f}, loss {ended['test_loss']:.4f}, "
-        f"{seconds:.1f} s, in {run.path}"
+        f"{MARK} best by {monitor}{watched}: epoch {best['epoch']} of {run.epochs[-1]['epoch']}, "
+        f"test accuracy {best['test_accuracy']:.4f}, loss {best['test_loss']:.4f}\n"
+        f"{restored}{seconds:.1f} s, in {run.path}"
     )

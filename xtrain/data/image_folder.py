@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -108,6 +109,17 @@ def scan(where: Path) -> Folder:
     return Folder(class_names, *found)
 
 
+def sizes(folder: Folder) -> set[tuple[int, int]]:
+    """Every (width, height) that the images of a folder have; those that can't be read are passed over."""
+    from PIL import Image  # noqa: PLC0415 - only for image folders
+
+    found = set()
+    for path in folder.files:
+        with suppress(Exception), Image.open(path, formats=("PNG", "JPEG")) as image:  # its head alone
+            found.add(image.size)
+    return found
+
+
 def _folders(where: Path) -> list[str]:
     return sorted(path.name for path in where.iterdir() if path.is_dir() and not path.name.startswith("."))
 
@@ -176,13 +188,25 @@ def _same_size(images: Sequence[NDArray[np.uint8]], files: Sequence[Path]) -> No
 
 def _attempt(path: Path, section: ImageFolder) -> NDArray[np.uint8] | str:
     """An image as uint8 [H, W, 3], or why there is none."""
+    return read_image(path, section.image_size, section.fit)
+
+
+def read_image(path: Path, size: int | None, fit: str | None, mode: str = "RGB") -> NDArray[np.uint8] | str:
+    """An image file as uint8 [H, W, 3], in mode `L` as [H, W], or why there is none.
+
+    Args:
+        path: of a PNG or JPEG file.
+        size, fit: see the top of this module.
+        mode: `RGB`, or `L` for grey.
+
+    """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only for image folders
 
     try:
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
             if image.width * image.height > _LARGEST:
                 return f"has {image.width}x{image.height} pixels: a decompression bomb?"
-            return np.asarray(_fitted(image.convert("RGB"), section.image_size, section.fit))
+            return np.asarray(_fitted(image.convert(mode), size, fit))
     except UnidentifiedImageError:
         return "is neither PNG nor JPEG"
     except Exception as error:  # noqa: BLE001 - whatever a decoder says of it, the file is named

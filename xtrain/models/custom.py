@@ -10,7 +10,12 @@ from xtrain.spec.base import frozen
 
 @frozen
 class Custom:
-    """The layers as given; the last one must give one logit for each class."""
+    """The layers as given; the last one must give one logit for each class.
+
+    Args:
+        layers: one after another, each named by its `op`; `xtrain summary` shows their shapes.
+
+    """
 
     name: Literal["custom"] = "custom"
     layers: Annotated[tuple[AnyLayer, ...], Strict(False)] = ()

@@ -37,7 +37,7 @@ class Validation:
     balanced: bool = False
 
 
-Word = Literal["dataset", "imagenet"]
+_Statistics = Normalize | Literal["dataset", "imagenet"]
 
 
 def _statistics(given: Any) -> Any:
@@ -70,9 +70,7 @@ class Data:
     eval_batch_size: Count = 256
     augment: Annotated[tuple[Augment, ...], Strict(False)] = ()
     eval_transform: Annotated[tuple[Transform, ...], Strict(False)] = ()
-    normalize: Annotated[
-        Normalize | None, BeforeValidator(_statistics, json_schema_input_type=Normalize | Word | None)
-    ] = None
+    normalize: Annotated[Normalize | None, BeforeValidator(_statistics, _Statistics)] = None
     drop_last: bool = False
     validation: Validation | None = None
 

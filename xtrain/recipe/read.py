@@ -11,6 +11,7 @@ from xtrain.errors import PluginError, RecipeError, UsageError, suggest
 from xtrain.models import MODELS
 from xtrain.recipe.checks import check_momentum, check_watched
 from xtrain.recipe.data import BATCHES, nested
+from xtrain.recipe.job import Job
 from xtrain.recipe.recipe import Recipe
 from xtrain.recipe.schedules import SCHEDULES
 from xtrain.spec.loss import LOSSES
@@ -44,6 +45,16 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or beyond what Python reads of it
         raise RecipeError(f"is not TOML: {error}", where=path) from error
     return parse(values, where=path, overrides=overrides)
+
+
+def job_of(
+    recipe: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None
+) -> Job:
+    """A recipe over its data, however a program gives it: as a value, a mapping, a path or a name."""
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe, overrides).bind(where=find(recipe))
+    values = recipe.to_dict() if isinstance(recipe, Recipe) else recipe
+    return parse(values, "recipe", overrides).bind(where="recipe")
 
 
 def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any] | None = None) -> Recipe:

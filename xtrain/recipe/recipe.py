@@ -42,7 +42,22 @@ def _names_a_file(name: str) -> str:
 
 @frozen
 class Recipe:
-    """One training, whatever the framework."""
+    """One training, whatever the framework.
+
+    Args:
+        name: what the run's directory is called after.
+        seed: of all random choices: initial weights, order, augmentation, dropout.
+        data: what is trained on.
+        model: a family with its options, or layers spelled out.
+        init_from: a run or a file whose weights the training begins with.
+        loss: what is made small.
+        optimizer: how the weights are changed.
+        schedule: how the learning rate goes on from step to step.
+        stopping: when to stop before the last epoch.
+        loop: how long, and how often something is kept.
+        observers: who watches, besides what every run records.
+
+    """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_names_a_file)]
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0

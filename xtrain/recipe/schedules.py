@@ -76,7 +76,12 @@ class Warmup:
 
 @frozen
 class Base:
-    """What every schedule has; those that count steps or epochs derive from `Warmable`."""
+    """What every schedule has; those that count steps or epochs derive from `Warmable`.
+
+    Args:
+        name: which schedule it is.
+
+    """
 
     name: str
 
@@ -122,7 +127,13 @@ Schedule = Annotated[Base, SCHEDULES]
 
 @frozen
 class Warmable(Base):
-    """What every schedule but the one-cycle has."""
+    """What every schedule but the one-cycle has.
+
+    Args:
+        by: what is counted, finished epochs or finished steps.
+        warmup: how the learning rate rises at the beginning, such as `{ length = 100 }`, in steps.
+
+    """
 
     by: Literal["epoch", "step"] = "epoch"
     warmup: Warmup | None = None
@@ -192,7 +203,10 @@ class Exponential(Warmable):
 class Cosine(Warmable):
     """CosineAnnealingLR: min_lr + (lr - min_lr) * (1 + cos(pi * passed / period)) / 2.
 
-    `period`: T_max; by default the whole run.
+    Args:
+        period: T_max; by default the whole run.
+        min_lr: the learning rate at the end of a period.
+
     """
 
     name: Literal["cosine"] = "cosine"

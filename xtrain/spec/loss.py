@@ -21,6 +21,11 @@ class Loss:
     The loss of a batch is the sum over its samples divided by the sum of their weights, which are 1 where
     there are no class weights. `reduction` = "sum" leaves the division out of the gradient; what is
     reported is the mean all the same.
+
+    Args:
+        name: which loss it is.
+        reduction: `mean`, or `sum`, which leaves the division out of the gradient.
+
     """
 
     name: str
@@ -46,6 +51,11 @@ class CrossEntropy(Loss):
     """logsumexp(logits) - logits[label], times the label's weight.
 
     With `label_smoothing` e that is (1 - e) of it, and e / K times the weighted sum over all K classes.
+
+    Args:
+        label_smoothing: e, from 0 to 1.
+        class_weights: a number for each class, in the order of the labels.
+
     """
 
     name: Literal["cross_entropy"] = "cross_entropy"

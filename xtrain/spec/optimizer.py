@@ -23,6 +23,7 @@ class Optimizer:
     of them together scaled to a norm of clip_norm at most, and then given to the optimizer.
 
     Args:
+        name: which optimizer it is.
         lr: learning rate, before the schedule.
         weight_decay: each optimizer's own; coupled (g + weight_decay * w) but for AdamW.
         decay_exclude: what weight_decay, l1 and l2 leave alone: `bias`es, parameters of `norm` layers.
@@ -95,6 +96,14 @@ class SGD(Optimizer):
 
 @frozen
 class _Adam(Optimizer):
+    """What Adam and AdamW share.
+
+    Args:
+        betas: how much of the first and of the second moment is kept in a step.
+        eps: is added to the root of the second moment.
+
+    """
+
     betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.9, 0.999)
     eps: Positive = 1e-8
 

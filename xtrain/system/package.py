@@ -1,29 +1,23 @@
-"""Which xtrain this is: its distribution, version, origin, and a hash of its sources."""
+"""Which xtrain this is: where it was installed from, and a hash of its sources."""
 
 import hashlib
 import json
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from importlib.metadata import Distribution, PackageNotFoundError, version
+from importlib.metadata import distribution as installed
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from xtrain.system.distribution import NAME
+
 _PACKAGE = Path(__file__).parents[1]
 
 
 def distribution() -> Distribution:
-    """The distribution that brought the command `xtrain`, whatever it is called."""
-    for entry in entry_points(group="console_scripts", name=_PACKAGE.name):
-        if entry.dist and entry.value.partition(".")[0] == _PACKAGE.name:
-            return entry.dist
-    raise PackageNotFoundError(_PACKAGE.name)
-
-
-def clone() -> Path | None:
-    """The clone that is installed in editable form, None where it is a wheel."""
-    origin, place = _origin()
-    return place if place and origin.get("dir_info", {}).get("editable") else None
+    """What the installer knows of it."""
+    return installed(NAME)
 
 
 def requirement(extra: str) -> list[str]:
@@ -32,8 +26,8 @@ def requirement(extra: str) -> list[str]:
     A clone or a wheel is named by its place, where it was installed from one; else name and version.
     """
     own, (origin, place) = distribution(), _origin()
-    if root := clone():
-        return ["--editable", f"{root}[{extra}]"]
+    if place and origin.get("dir_info", {}).get("editable"):
+        return ["--editable", f"{place}[{extra}]"]
     return [f"{own.name}[{extra}] @ {origin['url']}" if place else f"{own.name}[{extra}]=={own.version}"]
 
 

@@ -208,7 +208,7 @@ def _session(
         trainer = Trainer(
             job, parts, progress, observers, _store(run, job, backend.name, metrics), interrupt.asked
         )
-        start = Start(job, run.path, backend.name, backend.device, progress.step)
+        start = Start(job, run.path, backend.name, backend.device, progress.step, progress.best.best)
         try:
             for observer in observers:
                 observer.start(start)
