@@ -59,7 +59,13 @@ SOURCE = Source(
 
 @frozen
 class SVHN:
-    """SVHN; with `extra` the extra training images follow the others."""
+    """SVHN, the cropped digits.
+
+    Args:
+        name: of the data set.
+        extra: the extra training images too, after the others.
+
+    """
 
     name: Literal["svhn"] = "svhn"
     extra: bool = False

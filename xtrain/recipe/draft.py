@@ -126,8 +126,9 @@ def _keys(part: Any, given: Mapping[str, Any], skip: tuple[str, ...] = ()) -> It
         if key in skip or (key not in given and key == "name"):
             continue
         default = None if field.default is MISSING else field.default
-        text = f"{key}: {texts[key]}" if key in texts else key
-        yield from textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
+        if key in texts:
+            text = f"{key}: {texts[key]}"
+            yield from textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
         if key in given:
             yield f"{key} = {_toml(given[key])}"
         elif default is not None:
