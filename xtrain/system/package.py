@@ -9,15 +9,26 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from xtrain.errors import XtrainError
+
 _PACKAGE = Path(__file__).parents[1]
 
 
 def distribution() -> Distribution:
-    """The distribution that brought the command `xtrain`, whatever it is called."""
+    """The distribution that brought the command `xtrain`, whatever it is called.
+
+    Raises:
+        XtrainError: the package lies on the path, but was not installed.
+
+    """
     for entry in entry_points(group="console_scripts", name=_PACKAGE.name):
         if entry.dist and entry.value.partition(".")[0] == _PACKAGE.name:
             return entry.dist
-    raise PackageNotFoundError(_PACKAGE.name)
+    raise XtrainError(
+        "xtrain runs without being installed: no other environment can be compared with it",
+        where=_PACKAGE,
+        remedy="install it, from a clone with: uv sync",
+    )
 
 
 def clone() -> Path | None:
