@@ -28,7 +28,7 @@ def start(recipe: Recipe, folder: Path, samples: int) -> list[str]:
 
 def measure(recipe: Recipe, options: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
     """One trial of xtrain and of the native loop for each backend; `path` is written after each."""
-    samples = len(data.load(recipe.data, options.data).train_labels)
+    samples = len(data.load(recipe.data.dataset, options.data).train_labels)
     epochs, rows = recipe.loop.epochs, []
     with tempfile.TemporaryDirectory() as folder:
         common = start(recipe, Path(folder), samples)

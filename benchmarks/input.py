@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    arrays = data.load(load_recipe("cifar10_lenet").data, chosen.data)
+    arrays = data.load(load_recipe("cifar10_lenet").data.dataset, chosen.data)
     pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in arrays.train_images[:IMAGES]]
     measured: dict[str, dict[str, list[float]]] = {name: {"xtrain": [], "torchvision": []} for name in ROWS}
     for _ in range(chosen.repeats):

@@ -102,7 +102,7 @@ def on_images_at_hand(name: str, options: argparse.Namespace) -> Recipe:
     changes = FROM_THE_START | ({"data.batch_size": options.batch_size} if options.batch_size else {})
     recipe = load_recipe(name, changes)
     try:
-        data.load(recipe.data, options.data)
+        data.load(recipe.data.dataset, options.data)
     except DataError:
         return load_recipe(name, changes | {"data.name": "cifar10"})
     return recipe

@@ -41,8 +41,16 @@ class BackendError(UsageError):
     """A backend that is unknown or not installed, a device that is not there."""
 
 
+class PluginError(UsageError):
+    """A package whose entry point does not load, or offers something else than it should."""
+
+
 class UnsupportedError(UsageError):
     """A layer, optimizer, loss or option that the chosen backend does not implement."""
+
+
+class MissingError(UsageError):
+    """A package that an extra installs, and that is not there."""
 
 
 class DataError(XtrainError):

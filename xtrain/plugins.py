@@ -20,9 +20,12 @@ from xtrain import homes
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
 from xtrain.spec import Precision, Probe
+from xtrain.system.distribution import install_command
 
 GROUP = "xtrain.backends"
 _DEVICE = re.compile(r"[a-z]+(:\d+)?")
+_ALIASES = {"cuda": "gpu"}
+"""Names of a kind of device that users know, and what it is called here."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +38,10 @@ class Hooks:
 
     @hookspec(firstresult=True)
     def xtrain_backend(self, device: str, threads: int | None, precision: Precision) -> Backend | None:
-        """Make the backend for a device (`auto`, `cpu`, `gpu[:i]`, `ascend[:i]`); import no framework.
+        """Make the backend for a device; import no framework.
+
+        A device is `auto`, or a name with an optional number: `cpu`, `gpu:1`, `mps`. `cuda` arrives as `gpu`.
+        Any other name is handed over as it is, for the backend to open or to refuse.
 
         One that has float32 alone leaves `precision` out of its arguments: it is asked for nothing else.
         """
@@ -57,8 +63,10 @@ def load(
     if name in names() and not _DEVICE.fullmatch(device):
         raise BackendError(
             f"backend {name}: {device!r} is not a device",
-            remedy="give auto, or a name with a number where there are several: cpu, gpu:0, ascend:1",
+            remedy="give auto, or a name with a number where there are several: cpu, gpu:0, cuda:1, ascend:0",
         )
+    kind, colon, number = device.partition(":")
+    device = f"{_ALIASES.get(kind, kind)}{colon}{number}"
     backend = _ask(name, "xtrain_backend", device=device, threads=threads, precision=precision)
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
@@ -132,7 +140,7 @@ def default() -> tuple[str, str]:
         return found[0].name, "the first installed framework; --backend or $XTRAIN_BACKEND choose another"
     if found:
         return found[0].name, "no framework is installed"
-    raise BackendError("no backend is installed", remedy="pip install 'xtrain[all]'")
+    raise BackendError("no backend is installed", remedy=install_command("all"))
 
 
 def known() -> list[str]:

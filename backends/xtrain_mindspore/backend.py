@@ -1,40 +1,32 @@
-"""MindSpore on one device: what it needs, what it finds, and the builders of the other four parts."""
+"""MindSpore on one device: what it needs and finds; `BackendBase` builds the other four parts."""
 
 import functools
-import importlib
 import importlib.metadata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 
 from xtrain.plugins import Lazy, resolve_device
-from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
+from xtrain.spec import BackendBase, Conv2d, ModelSpec, Probe
+from xtrain.system.distribution import install_command
 from xtrain_mindspore.layers import LAYERS
 from xtrain_mindspore.losses import LOSSES
-from xtrain_mindspore.threads import confine, spread
+from xtrain_mindspore.threads import confine
 from xtrain_mindspore.updates import SHARED, UPDATES
-
-if TYPE_CHECKING:
-    from xtrain_mindspore.dataset import MindSporeDataset
-    from xtrain_mindspore.loop import MindSporeLoop
-    from xtrain_mindspore.model import MindSporeModel
-    from xtrain_mindspore.optimizer import MindSporeOptimizer
 
 ms: Any = Lazy("mindspore")
 
 
-class MindSporeBackend:
-    """Builds everything lazily: no method but `probe` and the builders imports mindspore."""
+class MindSporeBackend(BackendBase):
+    """Compiled steps, in float32."""
 
     name = "mindspore"
     framework = "mindspore"
-    install = "pip install 'xtrain[mindspore]'"
+    install = install_command("mindspore")
     rank = 3
-
-    def __init__(self, device: str, threads: int | None) -> None:
-        self.device = device
-        self._threads = threads
+    package, prefix = "xtrain_mindspore", "MindSpore"
+    tables = (LAYERS, LOSSES, UPDATES, SHARED)
 
     def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
         """Quiet, and no AVX-512 for convolutions: seeing it, oneDNN takes a kernel 70 times slower."""
@@ -46,12 +38,8 @@ class MindSporeBackend:
             settings["ONEDNN_MAX_CPU_ISA"] = "AVX2"
         return settings
 
-    def probe(self) -> Probe:
-        """Version and devices, or why mindspore can't be imported."""
-        try:
-            importlib.import_module("mindspore")
-        except (ImportError, OSError) as error:
-            return Probe(None, problem=str(error))
+    def found(self) -> Probe:
+        """Version and devices."""
         notes = {
             "threads": "confines the process to that many CPUs: MindSpore has no setting that works. "
             "Where its threads outnumber the CPUs each is held to one",
@@ -59,40 +47,7 @@ class MindSporeBackend:
         }
         return Probe(importlib.metadata.version("mindspore"), _devices(), modes=("graph",), notes=notes)
 
-    def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
-        """What each key becomes in MindSpore's own terms."""
-        return explain(model, loss, optimizer, LAYERS, LOSSES, UPDATES, SHARED)
-
-    def dataset(self, split: Split) -> "MindSporeDataset":
-        """Batches as MindSpore tensors."""
-        self._open()
-        from xtrain_mindspore.dataset import MindSporeDataset
-
-        return MindSporeDataset(split)
-
-    def model(self, spec: ModelSpec) -> "MindSporeModel":
-        """An nn.Cell on the device."""
-        self._open()
-        from xtrain_mindspore.model import MindSporeModel
-
-        return MindSporeModel(spec)
-
-    def optimizer(self, spec: OptimizerSpec, model: "MindSporeModel") -> "MindSporeOptimizer":
-        """An update cell over the model's parameters."""
-        from xtrain_mindspore.optimizer import MindSporeOptimizer
-
-        return MindSporeOptimizer(spec, model)
-
-    def loop(
-        self, model: "MindSporeModel", loss: LossSpec, optimizer: "MindSporeOptimizer"
-    ) -> "MindSporeLoop":
-        """Compiled steps."""
-        from xtrain_mindspore.loop import MindSporeLoop
-
-        spread()
-        return MindSporeLoop(model, loss, optimizer)
-
-    def _open(self) -> None:
+    def open(self) -> str:
         """Resolve the device and make it MindSpore's; graphs are compiled."""
         if self._threads:
             confine(self._threads)
@@ -102,6 +57,7 @@ class MindSporeBackend:
         ms.set_context(mode=ms.GRAPH_MODE)
         if kind == "ascend":
             _settle_ascend()
+        return self.device
 
 
 _TARGETS = {"cpu": "CPU", "gpu": "GPU", "ascend": "Ascend"}

@@ -7,20 +7,13 @@ from mindspore import Tensor
 from numpy.typing import NDArray
 
 from xtrain.data.batches import assemble, prefetch
-from xtrain.spec import Draws, Split
+from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[Tensor, Tensor]
 
 
-class MindSporeDataset:
+class MindSporeDataset(DatasetBase):
     """Batches made in NumPy on a thread, ahead of their use; on the CPU tensors share their memory."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        """How many samples it has."""
-        return len(self._split.labels)
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B]; a device takes them over with the step."""

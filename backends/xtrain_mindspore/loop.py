@@ -7,11 +7,12 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops import operations as P
 
-from xtrain.spec import LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput, metrics
 from xtrain_mindspore.dataset import Batch
 from xtrain_mindspore.losses import LOSSES, LossSum
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.optimizer import MindSporeOptimizer, Update
+from xtrain_mindspore.threads import spread
 
 Handle = list[tuple[Tensor, Tensor]]
 """A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
@@ -23,6 +24,7 @@ class MindSporeLoop:
     """Nothing here waits for the device but `read`. A batch size not seen before compiles (0.3 s)."""
 
     def __init__(self, model: MindSporeModel, loss: LossSpec, optimizer: MindSporeOptimizer) -> None:
+        spread()  # its threads have begun, because weights were taken over
         self._model, self._optimizer = model, optimizer
         self._forward = Forward(model.native, LOSSES.of(loss)(loss))
         self._step = Step(self._forward, optimizer.native)
@@ -43,13 +45,10 @@ class MindSporeLoop:
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
-        return [
-            Metrics(
-                sum(float(loss.asnumpy()) for loss, _ in handle),
-                sum(int(correct.asnumpy()) for _, correct in handle),
-            )
+        return metrics(
+            [(float(loss.asnumpy()), int(correct.asnumpy())) for loss, correct in handle]
             for handle in handles
-        ]
+        )
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""

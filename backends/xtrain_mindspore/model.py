@@ -1,66 +1,55 @@
 """A lowered model: an nn.Cell with canonical names."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, ops
+from mindspore import Parameter, Tensor, ops
 from numpy.typing import NDArray
 
-from xtrain.spec import ModelSpec, State, StepInput, trace
-from xtrain_mindspore.modules import Network, chain, noise_tensor, run
+from xtrain.spec import Array, ModelBase, ModelSpec, Node, Precision, State, StepInput
+from xtrain_mindspore.modules import Network, chain, run
 
 
-class MindSporeModel:
-    """`native` runs on its own too: `native(images)` gives logits in evaluation mode."""
+class MindSporeModel(ModelBase[Parameter]):
+    """All but `trace` runs as compiled graphs."""
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: ModelSpec, device: str, precision: Precision = "float32") -> None:
+        super().__init__(spec, device, precision)
         self.native = Network(spec)
-        parameters = self.native.parameters_dict()
-        self.tensors = {name: parameters[name] for name in spec.tensors}
+        named = self.native.parameters_dict()
+        self.tensors = {name: named[name] for name in spec.tensors}
+        self._cells = dict(self.native.cells_and_names())
 
-    def state(self) -> State:
-        """A copy of every tensor of the spec."""
-        return {name: tensor.asnumpy().copy() for name, tensor in self.tensors.items()}
+    def give(self, array: Array) -> Tensor:
+        """A copy, which a device takes over with the step."""
+        return Tensor(array)
 
-    def load(self, state: State) -> None:
-        """Take over a state, in place: compiled graphs and optimizers keep their hold on the parameters."""
-        for name, tensor in self.tensors.items():
-            ops.assign(tensor, Tensor(state[name], tensor.dtype))
+    def take(self, name: str, tensor: Tensor) -> Array:
+        """A copy."""
+        array: Array = tensor.asnumpy().copy()
+        return array
+
+    def put(self, name: str, tensor: Tensor, value: Array) -> None:
+        """Copy a value into a tensor."""
+        ops.assign(tensor, Tensor(value, tensor.dtype))
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""
         self.mode(training=False)
-        logits: NDArray[np.float32] = self.native(Tensor(images)).asnumpy()
-        return logits
+        return self.take("", self.native(self.give(images)))
 
-    def trace(
-        self,
-        images: NDArray[np.float32],
-        step: StepInput | None,
-        inputs: Mapping[str, NDArray[Any]] | None = None,
-    ) -> State:
-        """Every layer's output by path, each layer fed its own input where `inputs` has one.
-
-        The only part that runs eagerly (PyNative): a compiled graph gives nothing away.
-        """
-        cells = dict(self.native.cells_and_names())
-        noise = self.noise(step) if step else None
-        self.mode(training=step is not None)
+    def trace(self, *given: Any, **named: Any) -> State:
+        """As for every model, but eagerly (PyNative): a compiled graph gives nothing away."""
         ms.set_context(mode=ms.PYNATIVE_MODE)
         try:
-            return trace(
-                self.spec.nodes,
-                images,
-                inputs or {},
-                layer=lambda node, x: run(chain([cells[node.path]]), x, noise),
-                give=Tensor,
-                take=lambda x: x.asnumpy().copy(),
-            )
+            return super().trace(*given, **named)
         finally:
             ms.set_context(mode=ms.GRAPH_MODE)
+
+    def layer(self, node: Node, x: Tensor, noise: Tensor | None) -> Tensor:
+        """A cell by its canonical name."""
+        return run(chain([self._cells[node.path]]), x, noise)
 
     def mode(self, training: bool) -> None:
         """Training or evaluation: which of the two a graph is compiled for."""
@@ -68,5 +57,5 @@ class MindSporeModel:
             self.native.set_train(training)
 
     def noise(self, step: StepInput, batch: int = 0) -> Tensor:
-        """What the dropout masks of a batch of the step come from."""
-        return noise_tensor(self.spec.noise(step, batch))
+        """`ModelSpec.noise` as uint32 [1 + dropouts]."""
+        return Tensor(np.array(self.spec.noise(step, batch), dtype=np.uint32))

@@ -3,21 +3,22 @@
 An operator on tensors, as x ^ y, is a table of cases which every graph compiles again; a primitive is not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import mindspore as ms
-import numpy as np
 from mindspore import Tensor, nn
 from mindspore.ops import operations as P
 
-from xtrain.spec import ModelSpec, Node, Tree, pools_first
+from xtrain.spec import ModelSpec, Node, Tree
 from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
 from xtrain_mindspore.layers import lower
 
 _CANONICAL = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
-_flatten, _transpose, _reshape, _cast = P.Flatten(), P.Transpose(), P.Reshape(), P.Cast()
+_transpose, _reshape, _cast = P.Transpose(), P.Reshape(), P.Cast()
 _plus, _times, _xor, _right = P.Add(), P.Mul(), P.BitwiseXor(), P.RightShift()
 _range, _at_least = P.Range(), P.GreaterEqual()
+
+_TREE = Tree[nn.Cell]("mindspore", nn.Cell, nn.Cell.name_cells, nn.Cell.insert_child_to_cell)
 
 
 class Network(nn.Cell):
@@ -28,7 +29,7 @@ class Network(nn.Cell):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = attach_all(self, model.nodes, prefix="")
+        self._chain = chain(_TREE.attach_all(self, lower, model.nodes))
         self._unstack = P.Unstack(0, 1 + len(model.dropouts))
         cells = dict(self.cells_and_names())
         for node in model.walk():
@@ -45,22 +46,35 @@ class Residual(nn.Cell):
 
     def __init__(self, node: Node) -> None:
         super().__init__()
-        prefix = f"{node.path}."
-        self._body = attach_all(self, node.body, prefix)
-        self._shortcut = attach_all(self, node.shortcut, prefix)
+        self._body = chain(_TREE.attach_all(self, lower, node.body, f"{node.path}."))
+        self._shortcut = chain(_TREE.attach_all(self, lower, node.shortcut, f"{node.path}."))
 
     def construct(self, x: Tensor, noise: tuple[Tensor, ...] | None = None) -> Tensor:
         """Outputs of the body's shape."""
         return run(self._body, x, noise) + run(self._shortcut, x, noise)
 
 
-class Rows(nn.Cell):
-    """An image as a sequence of its rows."""
+class Function(nn.Cell):
+    """A layer without tensors of its own, as a function or a primitive."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, H, C*W]."""
-        batch, channels, height, width = x.shape
-        return _reshape(_transpose(x, (0, 2, 1, 3)), (batch, height, channels * width))
+        """What the function makes of x."""
+        return self._function(x)
+
+
+def rows(x: Tensor) -> Tensor:
+    """[B, C, H, W] to [B, H, C*W]."""
+    batch, channels, height, width = x.shape
+    return _reshape(_transpose(x, (0, 2, 1, 3)), (batch, height, channels * width))
+
+
+def last(x: Tensor) -> Tensor:
+    """[B, T, F] to [B, F]."""
+    return x[:, -1]
 
 
 class LSTM(nn.LSTM):
@@ -69,22 +83,6 @@ class LSTM(nn.LSTM):
     def construct(self, x: Tensor) -> Tensor:
         """[B, T, F] to [B, T, hidden]."""
         return super().construct(x)[0]
-
-
-class Last(nn.Cell):
-    """The last step of a sequence."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        """[B, T, F] to [B, F]."""
-        return x[:, -1]
-
-
-class Flatten(nn.Cell):
-    """One vector for each sample; nn.Flatten takes longer to compile."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        """[B, ...] to [B, N]."""
-        return _flatten(x)
 
 
 class MaxPool2d(nn.Cell):
@@ -150,23 +148,8 @@ _MULTIPLIER0, _MULTIPLIER1 = map(word, MULTIPLIERS)
 _TOP = word(8)  # a threshold has 24 bits
 
 
-def noise_tensor(noise: Sequence[int]) -> Tensor:
-    """`ModelSpec.noise` as uint32 [1 + dropouts]."""
-    return Tensor(np.array(noise, dtype=np.uint32))
-
-
 Chain = tuple[tuple[nn.Cell, bool], ...]
 """Cells in the order they run, and whether each draws: a graph can't ask for a cell's class."""
-
-
-def attach_all(parent: nn.Cell, nodes: Sequence[Node], prefix: str) -> Chain:
-    """Lower layers and register them below `parent`; they come in the order in which they run."""
-    return chain(
-        _TREE.attach(parent, node.path.removeprefix(prefix), lower(node)) for node in pools_first(nodes)
-    )
-
-
-_TREE = Tree[nn.Cell]("mindspore", nn.Cell, nn.Cell.name_cells, nn.Cell.insert_child_to_cell)
 
 
 def chain(cells: Iterable[nn.Cell]) -> Chain:

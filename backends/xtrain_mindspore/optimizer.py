@@ -1,4 +1,4 @@
-"""A lowered optimizer: canonical state, and what is done around every update formula."""
+"""A lowered optimizer: what is done around every update formula."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore.ops import operations as P
 
-from xtrain.spec import AdamW, OptimizerSpec, State, StepInput, rates
+from xtrain.spec import AdamW, OptimizerBase, OptimizerSpec, State, StepInput
 from xtrain_mindspore.model import MindSporeModel
 from xtrain_mindspore.updates import UPDATES, scalars
 
 
-class MindSporeOptimizer:
+class MindSporeOptimizer(OptimizerBase[Parameter]):
     """An update cell with canonical state.
 
     MindSpore's own optimizers are passed over: they bind their buffers and their learning rate at the first
@@ -19,15 +19,8 @@ class MindSporeOptimizer:
     """
 
     def __init__(self, spec: OptimizerSpec, model: MindSporeModel) -> None:
-        self._spec = spec
-        self._parameters = {name: model.tensors[name] for name in model.spec.trainable}
-        self._buffers = {
-            f"{name}/{buffer}": Parameter(ops.zeros_like(parameter), name=f"{name}/{buffer}")
-            for name, parameter in self._parameters.items()
-            for buffer in spec.buffers
-        }
-        self.native = Update(spec, self._parameters, self._buffers, spec.decayed(model.spec))
-        self._updates = 0
+        super().__init__(spec, model, lambda name, w: Parameter(ops.zeros_like(w), name=name))
+        self.native = Update(spec, self._parameters, self._buffers, self._decayed)
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
@@ -39,20 +32,7 @@ class MindSporeOptimizer:
 
     def advance(self, step: StepInput) -> Tensor:
         """Count one update and return its `scalars` float32 [5], worked out in float64 and rounded once."""
-        self._updates += 1
-        given = scalars(self._spec, rates(self._spec, step, self._updates))
-        return Tensor(np.array(given, dtype=np.float32))
-
-    def state(self) -> State:
-        """`step` and each parameter's buffers; zeros before the first update."""
-        buffers = {name: buffer.asnumpy().copy() for name, buffer in self._buffers.items()}
-        return {"step": np.array(self._updates, dtype=np.int64), **buffers}
-
-    def load(self, state: State) -> None:
-        """Take over what `state` gave, in place."""
-        self._updates = int(state["step"])
-        for name, buffer in self._buffers.items():
-            ops.assign(buffer, Tensor(state[name], buffer.dtype))
+        return Tensor(np.array(scalars(self._spec, self._advance(step)), dtype=np.float32))
 
 
 class Update(nn.Cell):
@@ -67,9 +47,8 @@ class Update(nn.Cell):
         self._moments = tuple(
             ParameterTuple(buffers[f"{name}/{buffer}"] for buffer in spec.moments) for name in parameters
         )
-        self._averages = (
-            None if spec.ema is None else ParameterTuple(buffers[f"{name}/ema"] for name in parameters)
-        )
+        averages = [buffers[f"{name}/ema"] for name in parameters if spec.ema is not None]
+        self._averages = ParameterTuple(averages) if averages else None
         self._decayed = tuple(name in decayed for name in parameters)
         self._decay, self._decoupled = spec.weight_decay, isinstance(spec, AdamW)
         self._l1, self._l2 = spec.l1, spec.l2

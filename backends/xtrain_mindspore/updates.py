@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
+from xtrain.spec import FORMULAS, SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
 
 if TYPE_CHECKING:
     from mindspore import Parameter, Tensor
@@ -18,13 +18,9 @@ if TYPE_CHECKING:
 P: Any = Lazy("mindspore.ops.operations")
 
 SHARED: dict[str, Term] = {
+    **FORMULAS,
     "lr": "lr, given to each step",
-    "weight_decay": "gradient + {weight_decay} * weight",
-    "decay_exclude": lambda spec: f"no decay for {', '.join(spec.decay_exclude) or 'none'}",
-    "l1": "gradient + {l1} * P.Sign()(weight)",
-    "l2": "gradient + {l2} * weight",
     "clip_value": "P.Minimum()(P.Maximum()(gradient, -{clip_value}), {clip_value})",
-    "clip_norm": "gradient * min(1, {clip_norm} / (norm + 1e-6)), all together",
     "ema": lambda spec: f"P.ApplyGradientDescent(), {1 - spec.ema:.6g} of weight - average",
 }
 """Terms of the keys that every optimizer has; what is not named here is an argument of the same name."""

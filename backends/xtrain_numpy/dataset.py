@@ -6,20 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.data.batches import assemble, prefetch
-from xtrain.spec import Draws, Split
+from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-class NumpyDataset:
+class NumpyDataset(DatasetBase):
     """Batches made on a thread, ahead of their use."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        """How many samples it has."""
-        return len(self._split.labels)
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B]."""

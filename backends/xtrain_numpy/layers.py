@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from xtrain.spec import Lowerings, Node, State, Term, keep_mask
+from xtrain.spec import Array, Lowerings, Node, State, Term, added, keep_mask, masked
 from xtrain.spec import layers as spec
-from xtrain_numpy.modules import Array, Backward, Forward, Noise, add_windows, lstm_layer, run, windows
+from xtrain_numpy.modules import Backward, Forward, Noise, add_windows, lstm_layer, run, windows
 
 LAYERS: Lowerings[Callable[[Node, Any], Forward]] = Lowerings("numpy", "layer")
+lower: Callable[[Node], Forward] = LAYERS.lower
 
 Result = tuple[Array, Backward]
 Pass = Callable[[Node, Any, State, Array, Noise], Result]
-
-
-def lower(node: Node) -> Forward:
-    """The function for one layer in its place."""
-    return LAYERS.of(node.layer, node.path)(node, node.layer)
 
 
 def register(kind: type, term: Term) -> Callable[[Pass], Pass]:
@@ -38,17 +34,13 @@ def _with_bias(term: str) -> Term:
     return lambda node: term.format(node.layer) + (" + bias" if node.layer.bias else "")
 
 
-@register(
-    spec.Conv2d,
-    _with_bias(
-        "tensordot(windows(x, {0.kernel_size}, stride={0.stride}, padding={0.padding}), "
-        "weight[:{0.out_channels}])"
-    ),
-)
+_WINDOWS = "windows(x, {0.kernel_size}, stride={0.stride}, padding={0.padding})"
+
+
+@register(spec.Conv2d, _with_bias(f"tensordot({_WINDOWS}, weight[:{{0.out_channels}}])"))
 def conv2d(node: Node, layer: spec.Conv2d, tensors: State, x: Array, noise: Noise) -> Result:
     """Each output position: the sum over its window of input times weight [out, in, k, k]."""
-    weight, window = tensors[f"{node.path}.weight"], (layer.kernel_size, layer.stride, layer.padding)
-    inputs = windows(x, *window)
+    weight, inputs = tensors[f"{node.path}.weight"], windows(x, *layer.window)
     y = np.tensordot(inputs, weight, axes=([1, 4, 5], [1, 2, 3])).transpose(0, 3, 1, 2)
     if layer.bias:
         y = y + tensors[f"{node.path}.bias"][:, None, None]
@@ -61,7 +53,7 @@ def conv2d(node: Node, layer: spec.Conv2d, tensors: State, x: Array, noise: Nois
         def part(row: int, column: int) -> Array:
             return np.tensordot(dy, weight[:, :, row, column], axes=([1], [0])).transpose(0, 3, 1, 2)
 
-        return add_windows(part, x, *window)
+        return add_windows(part, x, *layer.window)
 
     return y, backward
 
@@ -124,14 +116,13 @@ def relu(node: Node, layer: spec.ReLU, tensors: State, x: Array, noise: Noise) -
 )
 def max_pool2d(node: Node, layer: spec.MaxPool2d, tensors: State, x: Array, noise: Noise) -> Result:
     """Largest of each window; the first among equals, row by row, takes the gradient."""
-    size, stride, padding = layer.kernel_size, layer.step, layer.padding
-    inputs = windows(x, size, stride, padding, value=-np.inf)
+    inputs, size = windows(x, *layer.window, value=-np.inf), layer.kernel_size
     flat = inputs.reshape(*inputs.shape[:4], size * size)
     winner = flat.argmax(axis=4)
     y = np.take_along_axis(flat, winner[..., None], axis=4)[..., 0]
 
     def backward(dy: Array, gradients: State) -> Array:
-        return add_windows(lambda row, column: dy * (winner == row * size + column), x, size, stride, padding)
+        return add_windows(lambda row, column: dy * (winner == row * size + column), x, *layer.window)
 
     return y, backward
 
@@ -139,13 +130,12 @@ def max_pool2d(node: Node, layer: spec.MaxPool2d, tensors: State, x: Array, nois
 @register(spec.AvgPool2d, "windows(x, {kernel_size}, stride={layer.step}, padding={padding}).mean((4, 5))")
 def avg_pool2d(node: Node, layer: spec.AvgPool2d, tensors: State, x: Array, noise: Noise) -> Result:
     """Mean of each window, padded zeros included."""
-    window = (layer.kernel_size, layer.step, layer.padding)
 
     def backward(dy: Array, gradients: State) -> Array:
         share = dy / layer.kernel_size**2
-        return add_windows(lambda row, column: share, x, *window)
+        return add_windows(lambda row, column: share, x, *layer.window)
 
-    return windows(x, *window).mean(axis=(4, 5)), backward
+    return windows(x, *layer.window).mean(axis=(4, 5)), backward
 
 
 @register(spec.AdaptiveAvgPool2d, "cells(x, {output_size}).mean()")
@@ -183,7 +173,7 @@ def flatten(node: Node, layer: spec.Flatten, tensors: State, x: Array, noise: No
     return x.reshape(len(x), -1), lambda dy, gradients: dy.reshape(x.shape)
 
 
-@register(spec.Dropout, lambda node: f"x * mask / {1 - node.layer.p:g}, the mask from the plan")
+@register(spec.Dropout, masked)
 def dropout(node: Node, layer: spec.Dropout, tensors: State, x: Array, noise: Noise) -> Result:
     """x * mask / (1 - p) in training, with the mask of `xtrain.spec.dropout`."""
     if noise is None:
@@ -204,11 +194,8 @@ def log_softmax(node: Node, layer: spec.LogSoftmax, tensors: State, x: Array, no
 def rows(node: Node, layer: spec.Rows, tensors: State, x: Array, noise: Noise) -> Result:
     """[B, C, H, W] to [B, H, C*W]."""
     batch, channels, height, width = x.shape
-
-    def backward(dy: Array, gradients: State) -> Array:
-        return dy.reshape(batch, height, channels, width).transpose(0, 2, 1, 3)
-
-    return x.transpose(0, 2, 1, 3).reshape(batch, height, channels * width), backward
+    y = x.transpose(0, 2, 1, 3).reshape(batch, height, channels * width)
+    return y, lambda dy, gradients: dy.reshape(batch, height, channels, width).transpose(0, 2, 1, 3)
 
 
 @register(
@@ -233,7 +220,7 @@ def last(node: Node, layer: spec.Last, tensors: State, x: Array, noise: Noise) -
     return x[:, -1], backward
 
 
-@LAYERS.register(spec.Residual, lambda node: f"body(x) + {'shortcut(x)' if node.shortcut else 'x'}")
+@LAYERS.register(spec.Residual, added)
 def residual(node: Node, layer: spec.Residual) -> Forward:
     """body(x) + shortcut(x); an empty shortcut is the identity."""
     body, shortcut = ([lower(part) for part in parts] for parts in (node.body, node.shortcut))

@@ -5,11 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from xtrain.spec import LossSpec, Metrics, State, StepInput
+from xtrain.spec import Array, LossSpec, Metrics, State, StepInput, metrics
 from xtrain_numpy.dataset import Batch
 from xtrain_numpy.losses import LOSSES
 from xtrain_numpy.model import NumpyModel
-from xtrain_numpy.modules import Array
 from xtrain_numpy.optimizer import NumpyOptimizer
 
 Handle = list[tuple[float, int]]
@@ -40,7 +39,7 @@ class NumpyLoop:
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
-        return [Metrics(*map(sum, zip(*handle, strict=True))) for handle in handles]
+        return metrics(handles)
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""

@@ -5,38 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings
-from xtrain_numpy.modules import Array
+from xtrain.spec import MSE, NLL, Array, CrossEntropy, LossSpec, Lowerings, mean_of, targets
 
 LossSum = Callable[[Any, Array, Array], tuple[float, Array]]
 LOSSES: Lowerings[LossSum] = Lowerings("numpy", "loss")
 
 
-def _term(total: str, samples: str = "samples") -> Callable[[LossSpec], str]:
-    """A sum, what it is divided by, and what each class's term in it is weighted by."""
-
-    def term(loss: LossSpec) -> str:
-        by_class = f" * {list(loss.class_weights)}" if loss.class_weights else ""
-        divisor = f" / {'sum of weights' if by_class else samples}" if loss.reduction == "mean" else ""
-        targets, smoothing = "one_hot(labels)", getattr(loss, "label_smoothing", 0.0)
-        if smoothing:
-            targets = f"({1 - smoothing:g} * {targets} + {smoothing} / classes)"
-        return total.format(targets=f"{targets}{by_class}") + divisor
-
-    return term
+def _term(total: str) -> Callable[[LossSpec], str]:
+    """A sum over what each class counts."""
+    return lambda loss: mean_of(loss, total.format(targets=targets(loss)))
 
 
 @LOSSES.register(CrossEntropy, _term("({targets} * (log(exp(logits).sum(1)) - logits)).sum()"))
 def cross_entropy(loss: CrossEntropy, logits: Array, labels: Array) -> tuple[float, Array]:
     """F.cross_entropy; the gradient of logsumexp(z) - z[c] by the logits is softmax(z) - one-hot of c."""
     by_class = _class_weights(loss, logits)
-    targets = np.zeros_like(logits)  # what each class's -log(p) counts
-    targets[np.arange(len(labels)), labels] = (1 - loss.label_smoothing) * by_class[labels]
-    targets += loss.label_smoothing / logits.shape[1] * by_class
+    shares = np.zeros_like(logits)  # what each class's -log(p) counts
+    shares[np.arange(len(labels)), labels] = (1 - loss.label_smoothing) * by_class[labels]
+    shares += loss.label_smoothing / logits.shape[1] * by_class
     z = logits - logits.max(axis=1, keepdims=True)  # exp can't overflow then
     total = np.exp(z).sum(axis=1, keepdims=True)
-    gradient = targets.sum(axis=1, keepdims=True) * np.exp(z) / total - targets
-    return float((targets * (np.log(total) - z)).sum()), gradient
+    gradient = shares.sum(axis=1, keepdims=True) * np.exp(z) / total - shares
+    return float((shares * (np.log(total) - z)).sum()), gradient
 
 
 @LOSSES.register(NLL, _term("-({targets} * outputs).sum()"))
@@ -48,7 +38,7 @@ def nll(loss: NLL, outputs: Array, labels: Array) -> tuple[float, Array]:
     return float(-(weights * outputs[rows, labels]).sum()), gradient
 
 
-@LOSSES.register(MSE, _term("((outputs - {targets}) ** 2).sum()", "(samples * classes)"))
+@LOSSES.register(MSE, _term("((outputs - {targets}) ** 2).sum()"))
 def mse(loss: MSE, outputs: Array, labels: Array) -> tuple[float, Array]:
     """F.mse_loss with the one-hot labels."""
     difference = outputs.copy()

@@ -4,11 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xtrain.spec import State
-
-Array = NDArray[Any]
+from xtrain.spec import Array, State
 
 Noise = tuple[int, ...] | None
 """`ModelSpec.noise`: the place of row 0 in the whole step, then each dropout's key. None in evaluation."""

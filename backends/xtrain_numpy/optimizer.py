@@ -1,51 +1,32 @@
-"""A lowered optimizer: canonical state, and what is done around every update formula."""
+"""A lowered optimizer: what is done around every update formula."""
 
 import numpy as np
 
-from xtrain.spec import OptimizerSpec, State, StepInput, rates
+from xtrain.spec import Array, OptimizerBase, OptimizerSpec, State, StepInput
 from xtrain_numpy.model import NumpyModel
 from xtrain_numpy.updates import UPDATES
 
 
-class NumpyOptimizer:
+class NumpyOptimizer(OptimizerBase[Array]):
     """An update formula over the model's parameters."""
 
     def __init__(self, spec: OptimizerSpec, model: NumpyModel) -> None:
-        self._spec, self._update = spec, UPDATES.of(spec)
-        self._parameters = {name: model.tensors[name] for name in model.spec.trainable}
-        self._buffers = {
-            f"{name}/{buffer}": np.zeros_like(parameter)
-            for buffer in spec.buffers
-            for name, parameter in self._parameters.items()
-        }
+        super().__init__(spec, model, lambda name, parameter: np.zeros_like(parameter))
+        self._update = UPDATES.of(spec)
         self._moments = {
             name: {buffer: self._buffers[f"{name}/{buffer}"] for buffer in spec.moments}
             for name in self._parameters
         }
-        self._decayed = spec.decayed(model.spec)
-        self._updates = 0
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
-        self._updates += 1
-        spec, now, ready = self._spec, rates(self._spec, step, self._updates), self._prepare(gradients)
+        spec, now, ready = self._spec, self._advance(step), self._prepare(gradients)
         for name, parameter in self._parameters.items():
             decay = spec.weight_decay if name in self._decayed else 0.0
             self._update(spec, parameter, ready[name], self._moments[name], decay, now)
             if spec.ema is not None:
                 average = self._buffers[f"{name}/ema"]
                 average += now.average_share * (parameter - average)
-
-    def state(self) -> State:
-        """`step` and each parameter's buffers; zeros before the first update."""
-        state: State = {"step": np.array(self._updates, dtype=np.int64)}
-        return state | {name: buffer.copy() for name, buffer in self._buffers.items()}
-
-    def load(self, state: State) -> None:
-        """Take over what `state` gave."""
-        self._updates = int(state["step"])
-        for name, buffer in self._buffers.items():
-            buffer[...] = state[name]
 
     def _prepare(self, gradients: State) -> State:
         """Penalties, then clipping by value, then by the norm of all together."""

@@ -5,25 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
-from xtrain_numpy.modules import Array
-
-SHARED: dict[str, Term] = {
-    "lr": "lr of the step",
-    "weight_decay": "g + {weight_decay} * w",
-    "decay_exclude": lambda spec: f"no decay for {', '.join(spec.decay_exclude) or 'none'}",
-    "l1": "g + {l1} * sign(w)",
-    "l2": "g + {l2} * w",
-    "clip_value": "clip(g, -{clip_value}, {clip_value})",
-    "clip_norm": "g * min(1, {clip_norm} / (norm + 1e-6)), all together",
-    "ema": lambda spec: f"average + {1 - spec.ema:.6g} * (w - average)",
-}
-"""Terms of the keys that every optimizer has; what is not named here is an argument of the same name."""
+from xtrain.spec import SGD, Adagrad, Adam, AdamW, Array, Lowerings, Rates, RMSprop, Term
 
 Buffers = dict[str, Array]
-UPDATES: Lowerings[Callable[[Any, Array, Array, Buffers, float, Rates], None]] = Lowerings(
-    "numpy", "optimizer"
-)
+Update = Callable[[Any, Array, Array, Buffers, float, Rates], None]
+UPDATES: Lowerings[Update] = Lowerings("numpy", "optimizer")
 """Each takes the spec, a parameter w, its gradient g, its buffers, its decay and the rates of the update."""
 
 

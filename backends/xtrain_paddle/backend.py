@@ -1,4 +1,4 @@
-"""PaddlePaddle on one device: what it needs, what it finds, and the builders of the other four parts."""
+"""PaddlePaddle on one device: what it needs and finds; `BackendBase` builds the other four parts."""
 
 import contextlib
 import importlib
@@ -7,36 +7,29 @@ import sys
 import warnings
 from collections.abc import Mapping
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xtrain.plugins import resolve_device
-from xtrain.spec import Conv2d, LossSpec, ModelSpec, OptimizerSpec, Probe, Split, explain
+from xtrain.spec import BackendBase, Conv2d, ModelSpec, Probe
+from xtrain.system.distribution import install_command
 from xtrain.system.machine import usable_cores
 from xtrain_paddle.layers import LAYERS
 from xtrain_paddle.losses import LOSSES
 from xtrain_paddle.updates import SHARED, UPDATES
 
-if TYPE_CHECKING:
-    from xtrain_paddle.dataset import PaddleDataset
-    from xtrain_paddle.loop import PaddleLoop
-    from xtrain_paddle.model import PaddleModel
-    from xtrain_paddle.optimizer import PaddleOptimizer
-
 _MOST_THREADS = 8  # products of a batch's size are too small for more, which only wait for each other
 _LEAST_WORK = 2_000_000  # multiply-adds of an image's product, of each thread
 
 
-class PaddleBackend:
-    """Builds everything lazily: no method but `probe` and the builders imports paddle."""
+class PaddleBackend(BackendBase):
+    """Eager steps, in float32."""
 
     name = "paddle"
     framework = "paddle"
-    install = "pip install 'xtrain[paddle]'"
+    install = install_command("paddle")
     rank = 2
-
-    def __init__(self, device: str, threads: int | None) -> None:
-        self.device = device
-        self._threads = threads
+    package, prefix = "xtrain_paddle", "Paddle"
+    tables = (LAYERS, LOSSES, UPDATES, SHARED)
 
     def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
         """Thread count for OpenMP; log lines off; GPU kernels that repeat."""
@@ -47,46 +40,16 @@ class PaddleBackend:
             "NVIDIA_TF32_OVERRIDE": "0",  # its products are not the same numbers
         }
 
-    def probe(self) -> Probe:
-        """Version and devices, or why paddle can't be imported."""
-        try:
-            version = _import().__version__
-        except (ImportError, OSError) as error:
-            return Probe(None, problem=str(error))
+    def load(self) -> None:
+        """Import paddle without its remarks."""
+        _import()
+
+    def found(self) -> Probe:
+        """Version and devices."""
         why = "its kernels for CPUs have float32 alone, and no GPU was tried"
-        return Probe(version, _devices(), modes=("eager",), notes={"precision": why})
+        return Probe(_import().__version__, _devices(), modes=("eager",), notes={"precision": why})
 
-    def explain(self, model: ModelSpec, loss: LossSpec, optimizer: OptimizerSpec) -> Mapping[str, str]:
-        """What each key becomes in Paddle's own terms."""
-        return explain(model, loss, optimizer, LAYERS, LOSSES, UPDATES, SHARED)
-
-    def dataset(self, split: Split) -> "PaddleDataset":
-        """Batches as Paddle tensors on the device."""
-        device = self._open()
-        from xtrain_paddle.dataset import PaddleDataset
-
-        return PaddleDataset(split, device)
-
-    def model(self, spec: ModelSpec) -> "PaddleModel":
-        """An nn.Layer on the device."""
-        device = self._open()
-        from xtrain_paddle.model import PaddleModel
-
-        return PaddleModel(spec, device)
-
-    def optimizer(self, spec: OptimizerSpec, model: "PaddleModel") -> "PaddleOptimizer":
-        """Paddle's update kernels over the model's parameters."""
-        from xtrain_paddle.optimizer import PaddleOptimizer
-
-        return PaddleOptimizer(spec, model)
-
-    def loop(self, model: "PaddleModel", loss: LossSpec, optimizer: "PaddleOptimizer") -> "PaddleLoop":
-        """Eager steps."""
-        from xtrain_paddle.loop import PaddleLoop
-
-        return PaddleLoop(model, loss, optimizer)
-
-    def _open(self) -> str:
+    def open(self) -> str:
         """Resolve the device and return Paddle's name for it."""
         paddle = _import()
         self.device = resolve_device(self.name, self.device, _devices())
@@ -121,8 +84,7 @@ def _threads(model: ModelSpec | None) -> int:
     save: cifar10_lenet takes 8.6 ms on one and 12.9 on two (0.3 million multiply-adds), cifar10_simplecnn 31
     and 31 (2 million), cifar10_resnet 720 and 640 (10 million).
     """
-    products = (
-        [node.multiply_adds for node in model.walk() if isinstance(node.layer, Conv2d)] if model else []
-    )
+    nodes = model.walk() if model else ()
+    products = [node.multiply_adds for node in nodes if isinstance(node.layer, Conv2d)]
     most = max(1, int(mean(products) // _LEAST_WORK)) if products else _MOST_THREADS
     return min(usable_cores(), most, _MOST_THREADS)

@@ -8,20 +8,13 @@ from numpy.typing import NDArray
 from paddle import Tensor
 
 from xtrain.data.batches import assemble, prefetch
-from xtrain.spec import Draws, Split
+from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[Tensor, Tensor]
 
 
-class PaddleDataset:
+class PaddleDataset(DatasetBase):
     """NumPy makes batches on a thread, ahead of their use; on the CPU tensors share their memory."""
-
-    def __init__(self, split: Split, device: str) -> None:
-        self._split, self._device = split, device
-
-    def __len__(self) -> int:
-        """How many samples it has."""
-        return len(self._split.labels)
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""

@@ -1,11 +1,13 @@
 """Training and evaluation steps, eager."""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import cast
 
 import paddle
 from paddle import Tensor
 
-from xtrain.spec import LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput, metrics
 from xtrain_paddle.dataset import Batch
 from xtrain_paddle.losses import LOSSES
 from xtrain_paddle.model import PaddleModel
@@ -22,8 +24,9 @@ class PaddleLoop:
         self._model, self._optimizer = model, optimizer
         self._loss_sum = LOSSES.of(loss)(loss)
         by_class = loss.class_weights
-        self._share = (0.0, paddle.to_tensor(0.0, "float32", model.device))
-        self._by_class = None if by_class is None else paddle.to_tensor(by_class, "float32", model.device)
+        tensor = partial(paddle.to_tensor, dtype="float32", place=model.device)
+        self._upstream = lru_cache(1)(tensor)  # anew where it has changed
+        self._by_class = None if by_class is None else tensor(by_class)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
@@ -45,21 +48,15 @@ class PaddleLoop:
         parts = [part for handle in handles for part in handle]
         if not parts:
             return []
-        losses = iter(paddle.stack([loss for loss, _ in parts]).numpy().tolist())
-        corrects = iter(paddle.stack([correct for _, correct in parts]).numpy().tolist())
-        return [
-            Metrics(sum(next(losses) for _ in handle), sum(next(corrects) for _ in handle))
-            for handle in handles
-        ]
+        losses, corrects = (paddle.stack(list(each)).numpy().tolist() for each in zip(*parts, strict=True))
+        each = iter(zip(losses, corrects, strict=True))
+        return metrics([next(each) for _ in handle] for handle in handles)
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         self._backward([batch], step)
-        state: State = {}
-        for name in self._model.spec.trainable:
-            gradient = self._model.tensors[name].grad
-            assert gradient is not None  # every parameter of a chain is reached
-            state[name] = self._model.to_canonical(name, gradient)
+        parameters = {name: self._model.tensors[name] for name in self._model.spec.trainable}
+        state = {name: self._model.take(name, cast(Tensor, w.grad)) for name, w in parameters.items()}
         self._optimizer.clear()
         return state
 
@@ -72,12 +69,6 @@ class PaddleLoop:
             paddle.autograd.backward(loss, share)
             handle.append((loss.detach(), _correct(logits.detach(), labels)))
         return handle
-
-    def _upstream(self, share: float) -> Tensor:
-        """Upstream gradient of a summed loss, on the device; made anew where it has changed."""
-        if self._share[0] != share:
-            self._share = share, paddle.to_tensor(share, "float32", self._model.device)
-        return self._share[1]
 
 
 def _correct(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings
+from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings, mean_of
 
 if TYPE_CHECKING:
     import paddle
@@ -19,20 +19,16 @@ LossSum = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]
 LOSSES: Lowerings[Callable[[Any], LossSum]] = Lowerings("paddle", "loss")
 
 
-def _term(call: str, samples: str = "samples", where: str = "") -> Callable[[LossSpec], str]:
-    """A call with the loss's weights and smoothing, what its sum is divided by, and a remark."""
+def _term(call: str, where: str = "") -> Callable[[LossSpec], str]:
+    """A call with the loss's weights, what all classes share where labels are smoothed, and a remark."""
 
     def term(loss: LossSpec) -> str:
-        by_class = list(loss.class_weights) if loss.class_weights else None
-        total = f'{call}{f", weight={by_class}" if by_class else ""}, reduction="sum")'
+        by_class = list(loss.class_weights) if loss.class_weights else ""
+        total = f'{call}{by_class and f", weight={by_class}"}, reduction="sum")'
         if isinstance(loss, CrossEntropy) and loss.label_smoothing:
-            smoothing, everywhere = (
-                loss.label_smoothing,
-                f"(z - logsumexp(z)){f' * {by_class}' if by_class else ''}",
-            )
+            smoothing, everywhere = loss.label_smoothing, f"(z - logsumexp(z)){by_class and f' * {by_class}'}"
             total = f"({1 - smoothing:g} * {total} - {smoothing} / classes * ({everywhere}).sum())"
-        divisor = "sum of weights" if by_class else samples
-        return total + (f" / {divisor}" if loss.reduction == "mean" else "") + where
+        return mean_of(loss, total) + where
 
     return term
 
@@ -59,7 +55,7 @@ def nll(loss: LossSpec) -> LossSum:
     return lambda outputs, labels, weights: F.nll_loss(outputs, labels, weights, reduction="sum")
 
 
-@LOSSES.register(MSE, _term("F.mse_loss(outputs, F.one_hot(labels)", "(samples * classes)"))
+@LOSSES.register(MSE, _term("F.mse_loss(outputs, F.one_hot(labels)"))
 def mse(loss: MSE) -> LossSum:
     """F.mse_loss with the one-hot labels."""
 

@@ -1,6 +1,6 @@
 """The layers that the lowering table makes besides Paddle's own, and the network that holds them all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,13 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.autograd import PyLayer
 
-from xtrain.spec import ModelSpec, Node, Tree, keep_mask, pools_first
+from xtrain.spec import ModelSpec, Node, Tree, keep_mask
 from xtrain_paddle.layers import lower
-from xtrain_paddle.losses import log_probabilities
 
 Noise = tuple[int, ...]
 """`ModelSpec.noise`: it stays with NumPy, which makes the masks."""
+
+_TREE = Tree[nn.Layer]("paddle", nn.Layer, lambda layer: dict(layer.named_children()), nn.Layer.add_sublayer)
 
 
 class Network(nn.Layer):
@@ -22,7 +23,7 @@ class Network(nn.Layer):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = attach_all(self, model.nodes, prefix="")
+        self._chain = _TREE.attach_all(self, lower, model.nodes)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` is what dropout masks come from in training."""
@@ -34,9 +35,8 @@ class Residual(nn.Layer):
 
     def __init__(self, node: Node) -> None:
         super().__init__()
-        prefix = f"{node.path}."
-        self._body = attach_all(self, node.body, prefix)
-        self._shortcut = attach_all(self, node.shortcut, prefix)
+        self._body = _TREE.attach_all(self, lower, node.body, f"{node.path}.")
+        self._shortcut = _TREE.attach_all(self, lower, node.shortcut, f"{node.path}.")
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Outputs of the body's shape."""
@@ -122,20 +122,16 @@ class BatchNorm2d(nn.Layer):
         return y
 
 
-class LogSoftmax(nn.Layer):
-    """nn.LogSoftmax, but without its floor at -64."""
+class Function(nn.Layer):
+    """A layer without tensors of its own, as a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-probabilities [B, F]."""
-        return log_probabilities(x)
-
-
-class Rows(nn.Layer):
-    """An image as a sequence of its rows."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, H, C*W]."""
-        return x.transpose([0, 2, 1, 3]).flatten(2)
+        """What the function makes of x."""
+        return self._function(x)
 
 
 class LSTM(nn.LSTM):
@@ -152,14 +148,6 @@ class LSTM(nn.LSTM):
         return outputs
 
 
-class Last(nn.Layer):
-    """The last step of a sequence."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, F] to [B, F]."""
-        return x[:, -1]
-
-
 class Dropout(nn.Layer):
     """x * mask / (1 - p), with the mask of `xtrain.spec.dropout`; `index` is the layer's key in the noise."""
 
@@ -174,16 +162,6 @@ class Dropout(nn.Layer):
         # NumPy makes the mask quicker than Paddle's integer kernels on the CPU.
         kept = keep_mask(noise[1 + self.index], self.p, tuple(x.shape), noise[0])
         return x * paddle.to_tensor(kept * np.float32(1 / (1 - self.p)), place=x.place)
-
-
-def attach_all(parent: nn.Layer, nodes: Sequence[Node], prefix: str) -> list[nn.Layer]:
-    """Lower layers and register them below `parent`; they come in the order in which they run."""
-    return [_TREE.attach(parent, node.path.removeprefix(prefix), lower(node)) for node in pools_first(nodes)]
-
-
-_TREE = Tree[nn.Layer](
-    "paddle", nn.Layer, lambda parent: dict(parent.named_children()), nn.Layer.add_sublayer
-)
 
 
 def run(layers: Sequence[nn.Layer], x: Tensor, noise: Noise | None) -> Tensor:

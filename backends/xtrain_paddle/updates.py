@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xtrain.plugins import Lazy
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
+from xtrain.spec import FORMULAS, SGD, Adagrad, Adam, AdamW, Lowerings, OptimizerSpec, Rates, RMSprop, Term
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -21,14 +21,9 @@ paddle: Any = Lazy("paddle")
 _C_ops: Any = Lazy("paddle._C_ops")
 
 SHARED: dict[str, Term] = {
+    **FORMULAS,
     "lr": "learning_rate, a tensor made at each step",
-    "weight_decay": "gradient + {weight_decay:g} * parameter",
-    "decay_exclude": lambda spec: f"parameters left alone: {', '.join(spec.decay_exclude) or 'none'}",
-    "l1": "gradient + {l1} * sign(parameter)",
-    "l2": "gradient + {l2} * parameter",
     "clip_value": "nn.utils.clip_grad_value_({clip_value})",
-    "clip_norm": "gradient * min(1, {clip_norm} / (norm + 1e-6)), norm of all together",
-    "ema": lambda spec: f"average * {spec.ema} + parameter * {1 - spec.ema:.6g}",
     "betas": "beta1={betas[0]}, beta2={betas[1]}",
     "eps": "epsilon={eps}",
 }
@@ -82,7 +77,7 @@ UPDATES: Lowerings[Callable[[Any, Group, Rates], None]] = Lowerings("paddle", "o
             if spec.momentum
             else "paddle._C_ops.sgd_, of paddle.optimizer.SGD"
         ),
-        "dampening": lambda spec: f"gradient * {1 - spec.dampening:g} from the second step on",
+        "dampening": lambda spec: f"g * {1 - spec.dampening:g} from the second step on",
         "nesterov": "use_nesterov={nesterov}",
     },
 )
@@ -103,7 +98,7 @@ def sgd(spec: SGD, group: Group, rates: Rates) -> None:
     AdamW,
     {
         "name": "paddle._C_ops.adam_, of paddle.optimizer.Adam, exp_avg moved before it",
-        "weight_decay": "parameter * (1 - lr * {weight_decay:g})",
+        "weight_decay": "w * (1 - lr * {weight_decay:g})",
     },
 )
 def adam(spec: Adam | AdamW, group: Group, rates: Rates) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xtrain.data.batches import augmented, prefetch
-from xtrain.spec import Draws, Split
+from xtrain.spec import DatasetBase, Draws, Split
 from xtrain_torch import augment
 
 Batch = tuple[Tensor, Tensor]
@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 _AT_ONCE = 1 << 18  # pixels, whose float32 values a core's cache holds
 
 
-class TorchDataset:
+class TorchDataset(DatasetBase):
     """The split's pixels on the device, where batches are gathered and normalised.
 
     On a GPU they are cropped and flipped there too. What else is augmented comes from NumPy, on a thread, and
@@ -25,15 +25,11 @@ class TorchDataset:
     """
 
     def __init__(self, split: Split, device: str) -> None:
-        self._split, self._device = split, device
+        super().__init__(split, device)
         self._images, self._labels = self._tensor(split.images), self._tensor(split.labels)
         self._mean, self._std = self._tensor(split.mean), self._tensor(split.std)
         self._white = torch.tensor(255.0, device=device)  # by a number, a GPU multiplies with its inverse
         self._all_here = device != "cpu" and all(isinstance(step, augment.HERE) for step in split.augment)
-
-    def __len__(self) -> int:
-        """How many samples it has."""
-        return len(self._split.labels)
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
-from xtrain.spec import Lowerings, Node
+from xtrain.spec import Lowerings, Node, Term, added, masked
 from xtrain.spec import layers as spec
 
 if TYPE_CHECKING:
@@ -16,78 +16,50 @@ if TYPE_CHECKING:
 else:
     nn, modules = Lazy("torch.nn"), Lazy("xtrain_torch.modules")
 
-LAYERS: Lowerings[Callable[[Node, Any], nn.Module]] = Lowerings("torch", "layer")
-
-
-def lower(node: Node) -> nn.Module:
-    """The module for one layer in its place."""
-    return LAYERS.of(node.layer, node.path)(node, node.layer)
-
-
-@LAYERS.register(
-    spec.Conv2d,
-    "nn.Conv2d({node.input_shape[0]}, {out_channels}, kernel_size={kernel_size}, "
-    "stride={stride}, padding={padding}, bias={bias})",
-)
-def conv2d(node: Node, layer: spec.Conv2d) -> nn.Module:
-    """nn.Conv2d."""
-    channels = node.input_shape[0]
-    size, stride, padding = layer.kernel_size, layer.stride, layer.padding
-    return nn.Conv2d(channels, layer.out_channels, size, stride, padding, bias=layer.bias)
-
-
-@LAYERS.register(spec.Linear, "nn.Linear({node.input_shape[0]}, {out_features}, bias={bias})")
-def linear(node: Node, layer: spec.Linear) -> nn.Module:
-    """nn.Linear."""
-    return nn.Linear(node.input_shape[0], layer.out_features, bias=layer.bias)
-
-
-@LAYERS.register(spec.BatchNorm2d, "nn.BatchNorm2d({node.input_shape[0]}, eps={eps}, momentum={momentum})")
-def batch_norm2d(node: Node, layer: spec.BatchNorm2d) -> nn.Module:
-    """nn.BatchNorm2d."""
-    return nn.BatchNorm2d(node.input_shape[0], eps=layer.eps, momentum=layer.momentum)
-
-
-@LAYERS.register(spec.MaxPool2d, "nn.MaxPool2d({kernel_size}, stride={layer.step}, padding={padding})")
-def max_pool2d(node: Node, layer: spec.MaxPool2d) -> nn.Module:
-    """nn.MaxPool2d."""
-    return nn.MaxPool2d(layer.kernel_size, layer.step, layer.padding)
-
-
-@LAYERS.register(spec.AvgPool2d, "nn.AvgPool2d({kernel_size}, stride={layer.step}, padding={padding})")
-def avg_pool2d(node: Node, layer: spec.AvgPool2d) -> nn.Module:
-    """nn.AvgPool2d."""
-    return nn.AvgPool2d(layer.kernel_size, layer.step, layer.padding)
-
-
-@LAYERS.register(
-    spec.LSTM, "nn.LSTM({node.input_shape[1]}, {hidden_size}, num_layers={num_layers}, batch_first=True)"
-)
-def lstm(node: Node, layer: spec.LSTM) -> nn.Module:
-    """nn.LSTM."""
-    return modules.LSTM(node.input_shape[1], layer.hidden_size, layer.num_layers, batch_first=True)
-
-
-@LAYERS.register(spec.Dropout, lambda node: f"x * mask / {1 - node.layer.p:g}, the mask from the plan")
-def dropout(node: Node, layer: spec.Dropout) -> nn.Module:
-    """Dropout whose mask comes from the plan."""
-    return modules.Dropout(layer.p, node.dropout)
-
-
-@LAYERS.register(spec.Residual, lambda node: f"body(x) + {'shortcut(x)' if node.shortcut else 'x'}")
-def residual(node: Node, layer: spec.Residual) -> nn.Module:
-    """body(x) + shortcut(x)."""
-    return modules.Residual(node)
-
-
-@LAYERS.register(spec.AdaptiveAvgPool2d, "nn.AdaptiveAvgPool2d({output_size})")
-def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d) -> nn.Module:
-    """nn.AdaptiveAvgPool2d."""
-    return nn.AdaptiveAvgPool2d(layer.output_size)
-
-
-LAYERS.register(spec.ReLU, "nn.ReLU()")(lambda node, layer: nn.ReLU())
-LAYERS.register(spec.Flatten, "nn.Flatten()")(lambda node, layer: nn.Flatten())
-LAYERS.register(spec.LogSoftmax, "nn.LogSoftmax(dim=1)")(lambda node, layer: nn.LogSoftmax(dim=1))
-LAYERS.register(spec.Rows, "x.transpose(1, 2).flatten(2)")(lambda node, layer: modules.Rows())
-LAYERS.register(spec.Last, "x[:, -1]")(lambda node, layer: modules.Last())
+_TABLE: dict[type, tuple[Term, Callable[[Node, Any], nn.Module]]] = {
+    spec.Conv2d: (
+        "nn.Conv2d({node.input_shape[0]}, {out_channels}, kernel_size={kernel_size}, "
+        "stride={stride}, padding={padding}, bias={bias})",
+        lambda node, layer: nn.Conv2d(  # type: ignore[misc]  # a window is three numbers
+            node.input_shape[0], layer.out_channels, *layer.window, bias=layer.bias
+        ),
+    ),
+    spec.Linear: (
+        "nn.Linear({node.input_shape[0]}, {out_features}, bias={bias})",
+        lambda node, layer: nn.Linear(node.input_shape[0], layer.out_features, bias=layer.bias),
+    ),
+    spec.BatchNorm2d: (
+        "nn.BatchNorm2d({node.input_shape[0]}, eps={eps}, momentum={momentum})",
+        lambda node, layer: nn.BatchNorm2d(node.input_shape[0], layer.eps, layer.momentum),
+    ),
+    spec.MaxPool2d: (
+        "nn.MaxPool2d({kernel_size}, stride={layer.step}, padding={padding})",
+        lambda node, layer: nn.MaxPool2d(*layer.window),
+    ),
+    spec.AvgPool2d: (
+        "nn.AvgPool2d({kernel_size}, stride={layer.step}, padding={padding})",
+        lambda node, layer: nn.AvgPool2d(*layer.window),
+    ),
+    spec.AdaptiveAvgPool2d: (
+        "nn.AdaptiveAvgPool2d({output_size})",
+        lambda node, layer: nn.AdaptiveAvgPool2d(layer.output_size),
+    ),
+    spec.LSTM: (
+        "nn.LSTM({node.input_shape[1]}, {hidden_size}, num_layers={num_layers}, batch_first=True)",
+        lambda node, layer: modules.LSTM(
+            node.input_shape[1], layer.hidden_size, layer.num_layers, batch_first=True
+        ),
+    ),
+    spec.Rows: (
+        "x.transpose(1, 2).flatten(2)",
+        lambda node, layer: modules.Function(lambda x: x.transpose(1, 2).flatten(2)),
+    ),
+    spec.Last: ("x[:, -1]", lambda node, layer: modules.Function(lambda x: x[:, -1])),
+    spec.ReLU: ("nn.ReLU()", lambda node, layer: nn.ReLU()),
+    spec.Flatten: ("nn.Flatten()", lambda node, layer: nn.Flatten()),
+    spec.LogSoftmax: ("nn.LogSoftmax(dim=1)", lambda node, layer: nn.LogSoftmax(dim=1)),
+    spec.Dropout: (masked, lambda node, layer: modules.Dropout(layer.p, node.dropout)),
+    spec.Residual: (added, lambda node, layer: modules.Residual(node)),
+}
+LAYERS = Lowerings("torch", "layer", _TABLE)
+lower: Callable[[Node], nn.Module] = LAYERS.lower

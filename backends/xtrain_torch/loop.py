@@ -1,15 +1,17 @@
 """Training and evaluation steps, eager."""
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
-from xtrain.spec import LossSpec, Metrics, State, StepInput
+from xtrain.spec import LossSpec, Metrics, State, StepInput, metrics
 from xtrain_torch.dataset import Batch
 from xtrain_torch.losses import LOSSES
 from xtrain_torch.model import TorchModel
 from xtrain_torch.optimizer import TorchOptimizer
+from xtrain_torch.updates import gradients_of
 
 Handle = list[tuple[Tensor, int]]
 """A chunk's results, for each batch a block of figures and the row that is its own, still on the device."""
@@ -24,7 +26,7 @@ class TorchLoop:
         self._model, self._optimizer = model, optimizer
         self._loss_sum = LOSSES.of(loss)(loss)
         by_class = loss.class_weights
-        self._share = (0.0, torch.zeros((), device=model.device))
+        self._upstream = lru_cache(1)(partial(torch.tensor, device=model.device))  # anew where it has changed
         self._by_class = None if by_class is None else torch.tensor(by_class, device=model.device)
         self._figures = _Figures(model.device)
 
@@ -48,39 +50,27 @@ class TorchLoop:
         """The figures of each step, a block in one transfer."""
         blocks = {id(block): block for handle in handles for block, _ in handle}
         figures = {key: block.tolist() for key, block in blocks.items()}
-        kept = [[figures[id(block)][row] for block, row in handle] for handle in handles]
-        return [
-            Metrics(sum(loss for loss, _ in each), int(sum(correct for _, correct in each))) for each in kept
-        ]
+        return metrics([figures[id(block)][row] for block, row in handle] for handle in handles)
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         with self._model.numerics():
             self._backward([batch], step)
-        state: State = {}
-        for name in self._model.spec.trainable:
-            gradient = self._model.tensors[name].grad
-            assert gradient is not None  # every parameter of a chain is reached
-            state[name] = (gradient / self._optimizer.scale).cpu().numpy()
+        parameters = {name: self._model.tensors[name] for name in self._model.spec.trainable}
+        given = zip(parameters, gradients_of(parameters.values()), strict=True)
+        state = {name: (gradient / self._optimizer.scale).cpu().numpy() for name, gradient in given}
         self._optimizer.clear()
         return state
 
     def _backward(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         self._model.mode(training=True)
-        share, handle = self._upstream(step.share), []
+        share, handle = self._upstream(step.share * self._optimizer.scale), []
         for index, (images, labels) in enumerate(batches):
             logits = self._model.native(images, self._model.noise(step, index))
             loss = self._loss_sum(logits, labels, self._by_class)
             torch.autograd.backward(loss, share)
             handle.append(self._figures.keep(loss.detach(), logits.detach(), labels))
         return handle
-
-    def _upstream(self, share: float) -> Tensor:
-        """Upstream gradient of a summed loss, on the device; made anew where it has changed."""
-        scaled = share * self._optimizer.scale
-        if self._share[0] != scaled:
-            self._share = scaled, torch.tensor(scaled, device=self._model.device)
-        return self._share[1]
 
 
 class _Figures:

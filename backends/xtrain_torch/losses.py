@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
-from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings
+from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings, mean_of
 
 if TYPE_CHECKING:
     import torch.nn.functional as F
@@ -18,14 +18,13 @@ LossSum = Callable[["Tensor", "Tensor", "Tensor | None"], "Tensor"]
 LOSSES: Lowerings[Callable[[Any], LossSum]] = Lowerings("torch", "loss")
 
 
-def _term(call: str, samples: str = "samples") -> Callable[[LossSpec], str]:
-    """A call with the loss's weights and smoothing, and what the sum is divided by."""
+def _term(call: str) -> Callable[[LossSpec], str]:
+    """A call with the loss's weights and smoothing."""
 
     def term(loss: LossSpec) -> str:
         given = f", weight={list(loss.class_weights)}" if loss.class_weights else ""
-        divisor = "sum of weights" if given else samples
         given += f", label_smoothing={loss.label_smoothing}" if isinstance(loss, CrossEntropy) else ""
-        return f'{call}{given}, reduction="sum")' + (f" / {divisor}" if loss.reduction == "mean" else "")
+        return mean_of(loss, f'{call}{given}, reduction="sum")')
 
     return term
 
@@ -43,7 +42,7 @@ def nll(loss: NLL) -> LossSum:
     return lambda outputs, labels, weights: F.nll_loss(outputs, labels, weights, reduction="sum")
 
 
-@LOSSES.register(MSE, _term("F.mse_loss(outputs, F.one_hot(labels)", "(samples * classes)"))
+@LOSSES.register(MSE, _term("F.mse_loss(outputs, F.one_hot(labels)"))
 def mse(loss: MSE) -> LossSum:
     """F.mse_loss with the one-hot labels."""
 

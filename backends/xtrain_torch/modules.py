@@ -2,15 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from xtrain.spec import ModelSpec, Node, Tree, pools_first
+from xtrain.spec import ModelSpec, Node, Tree
 from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
 from xtrain_torch.layers import lower
+
+_TREE = Tree[nn.Module](
+    "torch", nn.Module, lambda module: dict(module.named_children()), nn.Module.add_module
+)
 
 
 class Network(nn.Module):
@@ -21,7 +25,7 @@ class Network(nn.Module):
 
     def __init__(self, model: ModelSpec) -> None:
         super().__init__()
-        self._chain = attach_all(self, model.nodes, prefix="")
+        self._chain = attach_all(self, model.nodes)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs [B, ...]; `noise` int32 [1 + dropouts] is what dropout masks come from in training."""
@@ -40,21 +44,24 @@ class Residual(nn.Module):
 
     def __init__(self, node: Node) -> None:
         super().__init__()
-        prefix = f"{node.path}."
-        self._body = attach_all(self, node.body, prefix)
-        self._shortcut = attach_all(self, node.shortcut, prefix)
+        self._body = attach_all(self, node.body, f"{node.path}.")
+        self._shortcut = attach_all(self, node.shortcut, f"{node.path}.")
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """Outputs of the body's shape."""
         return run(self._body, x, noise) + run(self._shortcut, x, noise)
 
 
-class Rows(nn.Module):
-    """An image as a sequence of its rows."""
+class Function(nn.Module):
+    """A layer without tensors of its own, as a function."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, H, C*W]."""
-        return x.transpose(1, 2).flatten(2)
+        """What the function makes of x."""
+        return self._function(x)
 
 
 class LSTM(nn.LSTM):
@@ -64,14 +71,6 @@ class LSTM(nn.LSTM):
         """[B, T, F] to [B, T, hidden]."""
         outputs: Tensor = super().forward(x)[0]
         return outputs
-
-
-class Last(nn.Module):
-    """The last step of a sequence."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, F] to [B, F]."""
-        return x[:, -1]
 
 
 class Dropout(nn.Module):
@@ -95,9 +94,9 @@ class Dropout(nn.Module):
 def mix(x: Tensor) -> Tensor:
     """`xtrain.spec.dropout.mix` on int32, whose products wrap around as unsigned ones do."""
     x = x ^ _shift(x, SHIFTS[0])
-    x = x * _signed(MULTIPLIERS[0])
+    x = x * signed(MULTIPLIERS[0])
     x = x ^ _shift(x, SHIFTS[1])
-    x = x * _signed(MULTIPLIERS[1])
+    x = x * signed(MULTIPLIERS[1])
     return x ^ _shift(x, SHIFTS[2])
 
 
@@ -106,14 +105,9 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (32 - bits)) - 1)
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
     """The int32 with the same bits as an unsigned word."""
     return word - (1 << 32) if word >= 1 << 31 else word
-
-
-def noise_tensor(noise: Sequence[int], device: str) -> Tensor:
-    """`ModelSpec.noise` as int32 [1 + dropouts]."""
-    return torch.tensor([*map(_signed, noise)], dtype=torch.int32, device=device)
 
 
 def autocast(x: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[object]:
@@ -125,18 +119,13 @@ _UNNEEDED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, R
 """Layers that give a tensor of their own and do not need it for their gradient."""
 
 
-def attach_all(parent: nn.Module, nodes: Sequence[Node], prefix: str) -> list[nn.Module]:
-    """Lower layers and register them below `parent`; they come in the order in which they run."""
-    chain = [_TREE.attach(parent, node.path.removeprefix(prefix), lower(node)) for node in pools_first(nodes)]
+def attach_all(parent: nn.Module, nodes: Sequence[Node], prefix: str = "") -> list[nn.Module]:
+    """`Tree.attach_all`, where a ReLU writes into what is before it if that is not needed again."""
+    chain = _TREE.attach_all(parent, lower, nodes, prefix)
     for before, module in itertools.pairwise(chain):
         if isinstance(module, nn.ReLU) and isinstance(before, _UNNEEDED):
             module.inplace = True
     return chain
-
-
-_TREE = Tree[nn.Module](
-    "torch", nn.Module, lambda parent: dict(parent.named_children()), nn.Module.add_module
-)
 
 
 def run(layers: Sequence[nn.Module], x: Tensor, noise: Tensor | None) -> Tensor:

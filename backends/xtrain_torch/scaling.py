@@ -1,44 +1,18 @@
-"""Loss scaling: what keeps float16's small gradients from becoming zero."""
+"""Loss scaling on the device."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from xtrain.spec import State
-
-_FIRST, _LONG = 2.0**16, 2000  # torch.amp.GradScaler's own
+from xtrain.spec import LossScale
 
 
-class LossScaling:
-    """The rule of torch.amp.GradScaler: twice the scale after 2,000 finite steps, half after one that is not.
-
-    GradScaler itself wants an optimizer of torch.optim. Like it, this waits for the device once a step.
-    """
-
-    def __init__(self) -> None:
-        self.scale = _FIRST
-        self._finite_steps = 0
+class LossScaling(LossScale):
+    """GradScaler itself wants an optimizer of torch.optim. Like it, this waits for the device once a step."""
 
     def undo(self, gradients: list[Tensor]) -> bool:
         """Divide gradients by the scale; False where one is not finite, and no update should be made."""
-        inverse = 1 / self.scale  # a power of two: no digit is lost
-        torch._foreach_mul_(gradients, inverse)
+        torch._foreach_mul_(gradients, 1 / self.scale)  # a power of two: no digit is lost
         largest = torch._foreach_norm(gradients, float("inf"))
         finite = bool(torch.isfinite(torch.stack(largest)).all())
-        self._finite_steps = self._finite_steps + 1 if finite else 0
-        if not finite:
-            self.scale /= 2
-        elif self._finite_steps == _LONG:
-            self.scale, self._finite_steps = 2 * self.scale, 0
+        self.move(finite)
         return finite
-
-    def state(self) -> State:
-        """What a resumed run goes on from."""
-        return {
-            "loss_scale": np.array(self.scale, dtype=np.float32),
-            "finite_steps": np.array(self._finite_steps, dtype=np.int64),
-        }
-
-    def load(self, state: State) -> None:
-        """Take over what `state` gave."""
-        self.scale, self._finite_steps = float(state["loss_scale"]), int(state["finite_steps"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from xtrain.plugins import Lazy
-from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
+from xtrain.spec import FORMULAS, SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,10 +16,9 @@ torch: Any = Lazy("torch")
 _adagrad, _rmsprop = Lazy("torch.optim.adagrad"), Lazy("torch.optim.rmsprop")
 
 SHARED: dict[str, Term] = {
-    "lr": "lr=, that of the step",
+    **FORMULAS,
+    "weight_decay": "weight_decay={weight_decay}",
     "decay_exclude": lambda spec: f"weight_decay=0.0 for these: {', '.join(spec.decay_exclude) or 'none'}",
-    "l1": "grad + {l1} * sign(w)",
-    "l2": "grad + {l2} * w",
     "clip_value": "nn.utils.clip_grad_value_({clip_value})",
     "clip_norm": "as nn.utils.clip_grad_norm_({clip_norm}), in float64",
     "ema": lambda spec: f"torch._foreach_lerp_(averages, weights, {1 - spec.ema:.6g})",
@@ -35,10 +34,6 @@ class Group:
     buffers: dict[str, list[Tensor]]
     decay: float
     count: Tensor
-
-    def gradients(self) -> list[Tensor]:
-        """Those that the parameters hold."""
-        return gradients_of(self.parameters)
 
     def held(self, buffer: str) -> list[Tensor]:
         """The buffers of a name; none where the optimizer keeps none."""
@@ -63,7 +58,7 @@ def sgd(spec: SGD, group: Group, rates: Rates) -> None:
     """The fused kernel of torch.optim.SGD; its first step sets the buffers to the gradients."""
     rest = {"dampening": spec.dampening, "nesterov": spec.nesterov, "maximize": False}
     rest |= {"lr": rates.lr, "momentum": rates.momentum, "is_first_step": rates.updates == 1}
-    tensors = (group.parameters, group.gradients(), group.held("momentum_buffer"))
+    tensors = (group.parameters, gradients_of(group.parameters), group.held("momentum_buffer"))
     torch._fused_sgd_(*tensors, weight_decay=group.decay, **rest)
 
 
@@ -73,7 +68,12 @@ def adam(spec: Adam | AdamW, group: Group, rates: Rates) -> None:
     """The fused kernels of torch.optim.Adam and AdamW, which correct the moments by the count."""
     kernel = torch._fused_adamw_ if isinstance(spec, AdamW) else torch._fused_adam_
     rest = {"lr": rates.lr, "beta1": rates.momentum, "beta2": spec.betas[1], "eps": spec.eps}
-    tensors = (group.parameters, group.gradients(), group.held("exp_avg"), group.held("exp_avg_sq"))
+    tensors = (
+        group.parameters,
+        gradients_of(group.parameters),
+        group.held("exp_avg"),
+        group.held("exp_avg_sq"),
+    )
     counts = [group.count] * len(group.parameters)
     kernel(*tensors, [], counts, weight_decay=group.decay, amsgrad=False, maximize=False, **rest)
 
@@ -84,7 +84,7 @@ def rmsprop(spec: RMSprop, group: Group, rates: Rates) -> None:
     rest = {"lr": rates.lr, "momentum": rates.momentum, "alpha": spec.alpha, "eps": spec.eps}
     tensors = (
         group.parameters,
-        group.gradients(),
+        gradients_of(group.parameters),
         *map(group.held, ("square_avg", "grad_avg", "momentum_buffer")),
     )
     rest |= {"centered": spec.centered, "weight_decay": group.decay}
@@ -95,5 +95,5 @@ def rmsprop(spec: RMSprop, group: Group, rates: Rates) -> None:
 def adagrad(spec: Adagrad, group: Group, rates: Rates) -> None:
     """torch.optim's own function, over all tensors together; its lr is decayed already."""
     rest = {"lr": rates.lr, "lr_decay": 0.0, "eps": spec.eps, "maximize": False}
-    tensors = (group.parameters, group.gradients(), group.held("sum"), _counts(group, rates))
+    tensors = (group.parameters, gradients_of(group.parameters), group.held("sum"), _counts(group, rates))
     _adagrad.adagrad(*tensors, foreach=True, weight_decay=group.decay, **rest)

@@ -162,7 +162,7 @@ def test_a_run_has_the_accuracy_that_eval_says(xtrain):
     assert (done.code, done.out, done.err) == (0, f"model.onnx: {rounded}\n", "")
 
     job = load_recipe(xtrain.folder / "run/recipe.toml").bind()
-    test = data.load(job.recipe.data, None)
+    test = data.load(job.recipe.data.dataset, None)
     _, _, split = splits(job, test)
     ((images, _),) = assemble(split, plan.eval_draws(len(split.labels), len(split.labels)))
     logits = run(xtrain.folder / "model.onnx", images)

@@ -47,7 +47,7 @@ def test_small_gradients_keep_their_digits(monkeypatch: pytest.MonkeyPatch) -> N
 
     wanted = gradient(wide)
     scaled = np.abs(gradient(narrow) - wanted).max() / np.abs(wanted).max()
-    monkeypatch.setattr("xtrain_torch.scaling._FIRST", 1.0)
+    monkeypatch.setattr("xtrain.spec.scaling._FIRST", 1.0)
     bare = np.abs(gradient(narrow) - wanted).max() / np.abs(wanted).max()
     assert scaled < 2.0**-9 < bare, (scaled, bare)
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from xtrain.recipe import load_recipe
+from xtrain.runs.picture import figure_of, labels
 from xtrain.runs.run import Run
-from xtrain.training.observers.curves import figure_of, labels
 
 
 @pytest.fixture

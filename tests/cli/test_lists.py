@@ -38,7 +38,7 @@ def test_datasets(call):
 def test_models(call):
     done = call("models")
     assert done.code == 0
-    assert [cells[0] for cells in rows(done.out)] == list(models.FAMILIES)
+    assert [cells[0] for cells in rows(done.out)] == list(models.MODELS.own)
     assert "hidden = (512, 512), dropout = 0.0" in done.out
 
 

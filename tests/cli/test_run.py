@@ -9,21 +9,30 @@ from runs import SHORT, copy
 from xtrain.recipe import load_recipe
 from xtrain.runs.run import Run
 
+HEADER = "epoch step loss accuracy loss accuracy seconds"
 
-def test_a_run_says_what_it_does_and_ends_with_one_line(undisturbed):
+
+def test_a_run_says_what_it_does_and_ends_with_its_best_epoch(undisturbed):
     path, done = undisturbed("numpy")
     run = Run(path)
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[0] == "digits_cnn under numpy, seed 0"
-    assert re.fullmatch(r"epoch 1/2  step 1  loss 2\.\d{4}  - images/s  - left", lines[1])
-    assert re.fullmatch(r"epoch 1/2  step 2  loss 2\.\d{4}  [\d,]+ images/s  0:\d\d left", lines[2])
-    assert len([line for line in lines if " done  train loss" in line]) == 2
-    last = run.epochs[-1]
-    assert re.fullmatch(
-        rf"test accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}, \d+\.\d s, in numpy",
-        lines[-1],
+    assert [line.split() for line in lines[1:3]] == [["train", "test"], HEADER.split()]
+    assert re.fullmatch(r" +1 +1 +2\.\d{4}  - images/s, - left", lines[3])
+    assert re.fullmatch(r" +1 +2 +2\.\d{4}  [\d,]+ images/s, 0:\d\d left", lines[4])
+    assert (
+        len([line for line in lines if re.fullmatch(r" +[12] +\d+( +\d\.\d{4}){4} +\d+\.\d( \*)?", line)])
+        == 2
     )
+    assert all(len(line) <= 80 for line in lines)
+    last = max(run.epochs, key=lambda record: record["test_accuracy"])
+    assert run.best == last
+    assert lines[-2] == (
+        f"* best by test_accuracy: epoch {last['epoch']} of 2, "
+        f"test accuracy {last['test_accuracy']:.4f}, loss {last['test_loss']:.4f}"
+    )
+    assert re.fullmatch(r"\d+\.\d s, in numpy", lines[-1])
     assert 0.3 < last["test_accuracy"] <= 1  # 46 steps; guessing gives 0.1
 
 

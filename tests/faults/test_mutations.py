@@ -21,9 +21,8 @@ from world import command, digest, tree
 
 from xtrain.errors import XtrainError
 from xtrain.recipe import load_recipe
-from xtrain.runs import about, binding, folder, metrics, run
+from xtrain.runs import about, binding, folder, metrics, picture, run
 from xtrain.runs import checkpoint as checkpoints
-from xtrain.training.observers import curves
 
 FAULTS = ("tracebacks", "hangs", "silent differences", "files lost outside")
 SECONDS = 30
@@ -34,7 +33,7 @@ class Damaged:
     """A run that was killed on its way, what each command makes of it, and of damaged copies."""
 
     def __init__(self, world, monkeypatch):
-        monkeypatch.setattr(curves, "figure_of", FIGURE_OF)
+        monkeypatch.setattr(picture, "figure_of", FIGURE_OF)
         monkeypatch.setattr(Figure, "savefig", drawn)
         self.world, self.made, before = world, world.root.parent / "made", world.root.parent / "before"
         killed_in_a_save(world, 7)
@@ -125,7 +124,7 @@ class Damaged:
                     os.chmod(os.path.join(parent, name), stat.S_IRWXU)
 
 
-FIGURE_OF = curves.figure_of
+FIGURE_OF = picture.figure_of
 
 
 def drawn(figure, file, **options):

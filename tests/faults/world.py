@@ -14,9 +14,9 @@ import numpy as np
 from tests.command import Done
 from xtrain import cli
 from xtrain.errors import XtrainError
+from xtrain.runs import picture
 from xtrain.runs.run import Run
 from xtrain.training.assembly import Options, chosen
-from xtrain.training.observers import curves
 
 RECIPE = """
 name = "small"
@@ -177,7 +177,7 @@ def command(*arguments):
 
 def quick(patch):
     """Take out what costs time and is not looked at: the picture's pixels, and the C library's heap."""
-    patch.setattr(curves, "figure_of", Picture)
+    patch.setattr(picture, "figure_of", Picture)
     patch.setattr(os, "fsync", lambda handle: None)  # to be killed takes nothing from the system's cache
     patch.setenv("XTRAIN_TUNE_MEMORY", "0")
     patch.setenv("XTRAIN_BACKEND", "torch")  # whatever is installed, a run of NumPy's must not become its
@@ -187,7 +187,7 @@ class Picture:
     """Stands for a figure: the records that would be drawn."""
 
     def __init__(self, runs):
-        self._title = curves.labels(runs)
+        self._title = picture.labels(runs)
         self._records = [[_timeless(record) for record in run.history] for run in runs]
 
     def savefig(self, file, **options):

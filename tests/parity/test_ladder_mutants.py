@@ -126,12 +126,12 @@ def job(changes):
         "loop": {"epochs": 2},
     }
     recipe = parse(sections | changes, where="a test")
-    return recipe.bind(replace(data.info(recipe.data), train=TRAIN, test=TEST), where="a test")
+    return recipe.bind(replace(data.info(recipe.data.dataset), train=TRAIN, test=TEST), where="a test")
 
 
 @cache
 def arrays():
-    found = data.load(job({}).recipe.data, None)
+    found = data.load(job({}).recipe.data.dataset, None)
     return data.Arrays(
         found.train_images[:TRAIN],
         found.train_labels[:TRAIN],

@@ -52,7 +52,7 @@ def recipe(**overrides):
 
 def bound(recipe, train=TRAIN, test=TEST):
     """Over as many images as `arrays` has."""
-    return recipe.bind(replace(data.info(recipe.data), train=train, test=test))
+    return recipe.bind(replace(data.info(recipe.data.dataset), train=train, test=test))
 
 
 def made(path, job, backend="fake", **identity):

@@ -1,10 +1,13 @@
 """The Python API over the fake backend: a call does what the command does."""
 
+import re
+import subprocess
 import sys
+import threading
 import types
 
 import pytest
-from fake_runs import bound, few, made, recipe
+from fake_runs import Recorder, bound, few, made, recipe
 from plugin_folder import install_fake
 from test_checkpoint import same
 
@@ -64,7 +67,7 @@ def test_by_default_a_run_lies_below_runs_and_says_what_happens(tmp_path, monkey
     monkeypatch.setenv("XTRAIN_BACKEND", "fake")
     run = xtrain.run("digits_mlp", overrides=QUICK)
     assert run.path.parts[0] == "runs"
-    assert "epoch 1/1 done" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["1", "1"]  # the epoch, and the step
     assert run.recipe.optimizer.momentum == 0.9
 
 
@@ -118,13 +121,102 @@ def test_models_are_built_by_name():
 
 
 def test_the_package_knows_its_names():
-    assert set(dir(xtrain)) == {"Recipe", "Run", "evaluate", "load_recipe", "models", "run"}
+    assert dir(xtrain) == xtrain.__all__
+    assert all(getattr(xtrain, name) is not None for name in xtrain.__all__)
     assert xtrain.Recipe is type(xtrain.load_recipe("digits_mlp"))
     with pytest.raises(AttributeError, match="module 'xtrain' has no attribute 'train'"):
         xtrain.train  # noqa: B018 - asking is what is tested
 
 
 # Where another framework is loaded the training happens in a process of its own; on the real digits there.
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_mapping_is_a_recipe_and_epochs_and_seed_are_arguments(tmp_path):
+    values = recipe().to_dict()
+    run = xtrain.run(values, backend="fake", epochs=2, seed=5, out=tmp_path / "run", quiet=True)
+    assert run.recipe == bound(recipe(seed=5, loop__epochs=2)).recipe
+    assert xtrain.run(resume=run.path, epochs=3, quiet=True).epochs[-1]["epoch"] == 3
+    with pytest.raises(RecipeError, match="recipe: optimizer: is missing"):
+        xtrain.run({key: value for key, value in values.items() if key != "optimizer"}, backend="fake")
+    with pytest.raises(UsageError, match="seed can't be changed"):
+        xtrain.run(resume=run.path, seed=1, quiet=True)
+
+
+@pytest.mark.usefixtures("small_data")
+def test_observers_are_told_here(tmp_path):
+    recorder = Recorder()
+    run = xtrain.run(recipe(), backend="fake", observers=[recorder], out=tmp_path / "run", quiet=True)
+    assert recorder.seen == ["start", "stop"]
+    assert [record.epoch for record in recorder.epochs] == [1, 2, 3]
+    assert run.best == max(run.epochs, key=lambda record: record["test_accuracy"])
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_run_shows_what_it_recorded(tmp_path):
+    run = xtrain.run(recipe(), backend="fake", out=tmp_path / "a<b", quiet=True)
+    assert list(run.frame("train")["step"]) == [record["step"] for record in run.train]
+    assert list(run.frame().columns) == [key for key in run.epochs[0] if key != "kind"]
+    with pytest.raises(UsageError, match="there are no records of kind 'epochs'\n  did you mean 'epoch'"):
+        run.frame("epochs")
+    html = run._repr_html_()
+    assert "a&lt;b" in html
+    assert html.count("<tr>") == 4
+    assert f"<tr><th>{run.best['epoch']}</th>" in html
+    assert run.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_run_without_pandas_or_without_an_epoch_says_so(tmp_path, monkeypatch):
+    run = made(tmp_path / "run", bound(recipe()))
+    assert run.best is None
+    assert run.frame().empty
+    assert "<table>" in run._repr_html_()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="needs pandas, which is not installed\n  pip install pandas"):
+        run.frame()
+
+
+def test_the_version_is_that_of_the_distribution_whatever_it_is_called():
+    command = "import xtrain; print(xtrain.__version__)"
+    assert re.fullmatch(r"\d+\.\d+.*", xtrain.__version__)
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == xtrain.__version__
+
+
+def test_parity_is_a_function_and_a_room(tmp_path):
+    with pytest.raises(UsageError, match=r"levels: no level 'P9'\n.*allowed: P0, P1"):
+        xtrain.parity("digits_mlp", levels=["P9"])
+    with pytest.raises(UsageError, match="parity compares two different ones or more"):
+        xtrain.parity("digits_mlp", ["fake", "fake"])
+    assert xtrain.parity is sys.modules["xtrain.parity"]
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_run_is_converted(tmp_path):
+    run = xtrain.run(recipe(), backend="fake", out=tmp_path / "run", quiet=True)
+    made_ = xtrain.convert(run, tmp_path / "net.safetensors")
+    assert (made_.step, made_.paths[0]) == (18, tmp_path / "net.safetensors")
+    again = xtrain.convert(tmp_path / "net.safetensors", tmp_path / "b.safetensors", recipe().to_dict())
+    assert again.step == 18
+
+
+@pytest.mark.usefixtures("occupied")
+def test_observers_are_told_here_also_of_a_training_elsewhere(tmp_path):
+    recorder = Recorder()
+    recorder.lock = threading.Lock()  # no pickle takes it
+    run = xtrain.run(
+        "digits_mlp", backend="fake", observers=[recorder], out=tmp_path / "run", overrides=QUICK, quiet=True
+    )
+    assert recorder.seen == ["start", "stop"]
+    assert recorder.steps == [1, 2, 3, 4]
+    assert [record.test_loss for record in recorder.epochs] == [run.epochs[0]["test_loss"]]
+
+
+@pytest.mark.usefixtures("occupied")
+def test_progress_of_a_training_elsewhere_is_shown_here(tmp_path, capsys):
+    xtrain.run("digits_mlp", backend="fake", out=tmp_path / "run", overrides=QUICK)
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["1", "4"]
 
 
 @pytest.mark.usefixtures("occupied")
@@ -167,9 +259,15 @@ def test_errors_of_a_process_of_its_own_are_those_of_a_call(tmp_path):
 
 
 @pytest.mark.usefixtures("occupied")
-def test_an_evaluation_where_another_framework_is_loaded_is_refused(tmp_path):
-    run = made(tmp_path / "run", bound(recipe()))
-    with pytest.raises(
-        UsageError, match=r"has loaded another framework than fake's.*\n.*xtrain eval .*--backend"
-    ):
-        xtrain.evaluate(run, backend="fake")
+def test_an_evaluation_where_another_framework_is_loaded_is_in_a_process_of_its_own(tmp_path, monkeypatch):
+    run = xtrain.run("digits_mlp", backend="fake", out=tmp_path / "run", overrides=QUICK, quiet=True)
+    there = xtrain.evaluate(run)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert (
+        there
+        == xtrain.evaluate(run)
+        == {
+            "loss": run.epochs[-1]["test_loss"],
+            "accuracy": run.epochs[-1]["test_accuracy"],
+        }
+    )

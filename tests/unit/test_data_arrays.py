@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from xtrain import data
 from xtrain.data import own_arrays
-from xtrain.data.base import Named, statistics
+from xtrain.data.base import DATASETS, statistics
 from xtrain.errors import DataError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -26,15 +26,19 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache/xtrain/own"
 
 
+def own(kind, path):
+    return DATASETS.find(kind)(path=path)
+
+
 def write(kind, place, contents):
     """As one file or a directory; the section that means it."""
     if kind == "npz":
         np.savez(place, **contents)
-        return Named("npz", f"{place}.npz")
+        return own("npz", f"{place}.npz")
     place.mkdir(exist_ok=True)
     for name, array in contents.items():
         np.save(place / f"{name}.npy", array)
-    return Named("npy", str(place))
+    return own("npy", str(place))
 
 
 kinds = pytest.mark.parametrize("kind", ["npz", "npy"])
@@ -105,22 +109,22 @@ def test_a_malformed_array_is_named(kind, changes, problem, function, tmp_path):
 def test_missing_places_are_named(tmp_path):
     for kind in ("npz", "npy"):
         with pytest.raises(DataError, match="nowhere: there is no such"):
-            data.load(Named(kind, str(tmp_path / "nowhere")))
-        with pytest.raises(UsageError, match=r"data\.path is missing"):
+            data.load(own(kind, str(tmp_path / "nowhere")))
+        with pytest.raises(UsageError, match=r"without the keys that say which one"):
             data.info(kind)
     with pytest.raises(DataError, match="does not have x_train, y_train"):
-        data.load(Named("npy", str(tmp_path)))
+        data.load(own("npy", str(tmp_path)))
 
 
 def test_a_lone_array_or_a_pickle_is_no_archive(tmp_path):
     np.save(tmp_path / "x.npy", TRAIN)
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     with pytest.raises(DataError, match=r"is not an \.npz file"):
-        data.load(Named("npz", str(tmp_path / "x.npz")))
+        data.load(own("npz", str(tmp_path / "x.npz")))
     hostile = b"cos\nsystem\n(S'touch hacked'\ntR."
     (tmp_path / "x.npz").write_bytes(hostile)
     with pytest.raises(DataError, match=r"is not an \.npz file"):
-        data.load(Named("npz", str(tmp_path / "x.npz")))
+        data.load(own("npz", str(tmp_path / "x.npz")))
     folder = write("npy", tmp_path / "own", GOOD)
     (tmp_path / "own/x_train.npy").write_bytes(hostile)
     with pytest.raises(DataError, match=r"x_train\.npy: is not an \.npy file"):
@@ -139,7 +143,7 @@ def test_a_damaged_archive_is_named_or_read(draw, tmp_path_factory):
             content[place] = draw.draw(st.integers(0, 255))
     path.write_bytes(content)
     with suppress(DataError):
-        own_arrays.read(Named("npz", str(path)), None)
+        own("npz", str(path)).load(None)
 
 
 def test_what_the_arrays_say_is_kept_until_the_file_changes(tmp_path, cache, monkeypatch):
@@ -179,4 +183,4 @@ def test_statistics_are_those_of_all_pixels(count, channels, side, seed):
 @pytest.mark.parametrize("path", ["a" * 300, "nowhere", "a\0b", "/proc/1/fd/x/y"], ids=ascii)
 def test_a_path_of_any_name_is_told(kind, path):
     with pytest.raises(DataError, match="there is no such"):
-        data.info(Named(kind, path))
+        data.info(own(kind, path))

@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 import subprocess
 import sys
 
@@ -71,19 +70,31 @@ def test_mean_and_std_are_those_of_the_train_split(arrays):
     assert digits.INFO.std == (round(pixels.std(), 4),)
 
 
-def test_scikit_learn_is_not_imported():
-    code = "import sys, xtrain.data as d; d.load('digits'); print('sklearn' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+def test_the_file_holds_what_scikit_learn_has():
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    with np.load(digits._FILE) as file:
+        assert (file["images"].dtype, file["labels"].dtype) == (np.uint8, np.uint8)
+        np.testing.assert_array_equal(file["images"], bunch.images)
+        np.testing.assert_array_equal(file["labels"], bunch.target)
 
 
-def test_another_file_in_scikit_learn_is_refused(monkeypatch):
+def test_source_and_licence_are_named_beside_the_file():
+    text = digits._FILE.with_suffix(".txt").read_text(encoding="utf-8")
+    assert "Alpaydin" in text
+    assert "CC BY 4.0" in text
+    assert digits._PUBLISHED.sha256 in text
+
+
+def test_it_needs_no_package_but_numpy():
+    code = (
+        "import sys; sys.modules.update(sklearn=None, scipy=None); import xtrain.data as d; d.load('digits')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_another_file_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(digits, "_PUBLISHED", Published("0" * 32))
-    with pytest.raises(DataError, match=r"digits\.csv\.gz: is not the published file.*\n.*scikit-learn anew"):
-        data.load("digits")
-
-
-def test_scikit_learn_missing_is_said(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="scikit-learn, which is not installed"):
+    with pytest.raises(DataError, match=r"digits\.npz: is not the published file.*\n  git -C "):
         data.load("digits")

@@ -16,7 +16,7 @@ import platformdirs
 import pytest
 from data_files import NOWHERE, md5, published, write, write_cifar, write_idx
 
-from xtrain.data import cifar10, cifar100, fashion_mnist, mnist, svhn
+from xtrain.data import cifar10, cifar100, fashion_mnist, files, mnist, svhn
 from xtrain.data.files import Archive, Published, Source, check, locate
 from xtrain.errors import DataError
 
@@ -356,3 +356,16 @@ def test_a_directory_that_can_not_be_made_is_named(tmp_path):
         DataError, match=r"file/small: can't be made or written to: Not a directory\n.*--data-dir"
     ):
         locate(SOURCE, tmp_path / "file")
+
+
+def test_on_a_terminal_a_download_shows_a_bar(monkeypatch, capsys):
+    with files._bar("x.gz", 10) as advance:
+        advance(10)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
+    with files._bar("x.gz", 10) as advance:
+        advance(10)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "x.gz" in shown.err
+    assert "10/10 bytes" in shown.err

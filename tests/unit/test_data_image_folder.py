@@ -11,7 +11,7 @@ from PIL import Image
 
 from xtrain import data
 from xtrain.data import image_folder
-from xtrain.data.base import Named
+from xtrain.data.image_folder import ImageFolder
 from xtrain.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def folder(tmp_path):
 
 
 def section(root, size=None, fit="resize"):
-    return Named("image_folder", str(root), size, fit)
+    return ImageFolder(path=str(root), image_size=size, fit=fit)
 
 
 def test_images_come_in_order_of_class_and_name(folder):

@@ -20,7 +20,7 @@ OWN = ("image_folder", "npz", "npy")
 
 def test_names_are_those_of_the_recipes():
     assert data.names() == list(SIZES)
-    assert data.OWN == OWN
+    assert tuple(data.own()) == OWN
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -71,7 +71,7 @@ def test_steps_follow_one_another():
 def test_ones_own_data_says_its_own_figures(own, monkeypatch):
     monkeypatch.chdir(own.parent)
     job = small_job(data__name="npz", data__path="own.npz")
-    assert job.recipe.data.path == str(own)
+    assert job.recipe.data.dataset.path == str(own)
     assert job.model.input_shape == (3, 12, 10)
     assert job.model.output_shape == (2,)
     assert len(job.recipe.data.normalize.mean) == 3
@@ -118,10 +118,13 @@ REFUSED = {
         ["data.augment[0].fill = [1, 2, 3]: give one value, or 1"],
     ),
     "a path to a published one": ({"data.path": "x"}, ["data.path = ", "only for image_folder, npz, npy"]),
-    "no path": ({"data.name": "npz"}, ["data.path is missing", "npz"]),
+    "no path": ({"data.name": "npz"}, ["data.path: is missing"]),
     "a size for a published one": ({"data.image_size": 8}, ["data.image_size = 8: only for image_folder"]),
     "a fit for a published one": ({"data.fit": "resize"}, ["data.fit = 'resize': only for image_folder"]),
-    "another fit": ({"data.fit": "crop"}, ["data.fit = 'crop'", "'resize' or 'center_crop'"]),
+    "another fit": (
+        {"data.name": "image_folder", "data.path": "x", "data.fit": "crop"},
+        ["data.fit = 'crop'", "'resize' or 'center_crop'"],
+    ),
     "extra of another": ({"data.extra": True}, ["data.extra = True: only for svhn"]),
     "no validation": (
         {"data.validation": {"fraction": 0}},

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from xtrain import data
 from xtrain.data import svhn
-from xtrain.data.base import Named
 from xtrain.data.files import Source
+from xtrain.data.svhn import SVHN
 from xtrain.errors import DataError
 
 FILES = ("train_32x32.mat", "test_32x32.mat", "extra_32x32.mat")
@@ -55,7 +55,7 @@ def test_both_splits_come_as_they_were_written_and_label_10_is_0(folder):
 
 
 def test_the_extra_images_follow_the_training_images(folder):
-    arrays = data.load(Named("svhn", extra=True), folder)
+    arrays = data.load(SVHN(extra=True), folder)
     same(arrays.train_images[:12], arrays.train_labels[:12], 12, 0)
     same(arrays.train_images[12:], arrays.train_labels[12:], 11, 2)
     same(arrays.test_images, arrays.test_labels, 10, 1)
@@ -65,12 +65,12 @@ def test_without_extra_its_file_is_not_looked_for(folder):
     (folder / "svhn" / FILES[2]).unlink()
     data.load("svhn", folder)
     with pytest.raises(DataError, match=r"extra_32x32\.mat"):
-        data.load(Named("svhn", extra=True), folder)
+        data.load(SVHN(extra=True), folder)
 
 
 def test_the_published_files_are_these():
     assert data.info("svhn").train == 73_257
-    assert data.info(Named("svhn", extra=True)).train == 73_257 + 531_131
+    assert data.info(SVHN(extra=True)).train == 73_257 + 531_131
     assert {name: known.md5 for name, known in svhn.SOURCE.files.items()} == {
         "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
         "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",

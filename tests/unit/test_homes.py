@@ -283,6 +283,6 @@ def test_the_distribution_is_found_by_its_command():
 
 
 def test_what_is_not_installed_is_told(monkeypatch):
-    monkeypatch.setattr(package, "entry_points", lambda **_: ())
+    monkeypatch.setattr(package, "NAME", "no-such-distribution")
     with pytest.raises(XtrainError, match="runs without being installed"):
         package.distribution()

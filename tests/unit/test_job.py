@@ -109,7 +109,7 @@ def test_where_no_sample_weighs_anything_there_is_no_mean():
 
 
 def test_the_facts_of_the_data_are_those_that_are_given():
-    known = data.info(small().data)
+    known = data.info(small().data.dataset)
     assert small_job().data == known
     job = small().bind(replace(known, train=10, class_names=tuple("abcd"), mean=(0.25,), std=(0.5,)))
     assert (job.samples, job.model.output_shape) == (10, (4,))

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +17,12 @@ from xtrain.recipe.watch import Watch
 from xtrain.runs.progress import Progress, Sums
 from xtrain.spec import Metrics
 from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
-from xtrain.training.observers import progress as module
+from xtrain.training.observers import rate as module
 from xtrain.training.observers.curves import Curves
 from xtrain.training.observers.metrics import MetricsFile
-from xtrain.training.observers.progress import Bar, Lines, Rate, clock, progress
+from xtrain.training.observers.progress import Bar, Lines, progress
+from xtrain.training.observers.rate import Rate, clock
+from xtrain.training.observers.table import Table
 
 EPOCH = EpochRecord(1, 23, 1.25, 0.5, 1.5, 0.4375, 2.04, 0.5)
 
@@ -39,24 +42,74 @@ def shown(terminal):
     return observer, text.getvalue()
 
 
+HEADER = [
+    "                          train              test",
+    "epoch    step     loss accuracy     loss accuracy seconds",
+]
+ROW = "    1      23   1.2500   0.5000   1.5000   0.4375     2.5 *"
+
+
 def test_a_pipe_gets_plain_lines():
     observer, text = shown(terminal=False)
     assert isinstance(observer, Lines)
-    first, second, last = text.splitlines()
-    assert first.startswith("epoch 1/2  step 10  loss 0.2000  ")
+    *header, first, second, last = text.splitlines()
+    assert header == HEADER
+    assert first.startswith("    1      10   0.2000  ")
     assert first.endswith(" left")
-    assert " images/s  0:" in second
-    assert last == (
-        "epoch 1/2 done  train loss 1.2500 accuracy 0.5000  test loss 1.5000 accuracy 0.4375  2.0 s + 0.5 s"
-    )
+    assert " images/s, 0:" in second
+    assert last == ROW
     assert text.isprintable() or set(text) - {"\n"} == set(filter(str.isprintable, text))
 
 
-def test_a_terminal_gets_a_bar_and_a_line_for_each_epoch():
+def test_a_terminal_gets_a_bar_and_a_row_for_each_epoch():
     observer, text = shown(terminal=True)
     assert isinstance(observer, Bar)
     assert "\x1b[" in text
-    assert "epoch 1/2 done  train loss 1.2500" in text
+    assert all(line in text for line in (*HEADER, ROW))
+
+
+def test_the_row_of_an_epoch_takes_the_place_of_the_record_at_its_end():
+    text = io.StringIO()
+    observer = Lines(Console(file=text))
+    observer.start(Start(small_job(), None, "fake", "cpu", 0))
+    observer.train(TrainRecord(1, 23, 0.5, 0.1))
+    assert text.getvalue().splitlines() == HEADER
+    observer.start(Start(small_job(loop__log_every=1), None, "fake", "cpu", 0))
+    observer.train(TrainRecord(1, 23, 0.5, 0.1))
+    assert text.getvalue().splitlines()[-1].startswith("    1      23   0.5000  ")
+
+
+def test_rows_fit_80_columns_and_stand_below_their_headers():
+    job = small_job(data__validation={"fraction": 0.1})
+    table = Table(Start(job, None, "fake", "cpu", 0))
+    figures = (123456.75, 0.5, 12.5, 1.0, 1234.56, 0.0625)
+    record = EpochRecord(99999, 99999999, *figures, val_loss=0.25, val_accuracy=0.75, val_seconds=0.5)
+    lines = [*table.header().splitlines(), table.epoch(record)]
+    assert lines == [
+        "                          train        validation              test",
+        "epoch    step     loss accuracy     loss accuracy     loss accuracy seconds",
+        "9999999999999 1.23e+05   0.5000   0.2500   0.7500  12.5000   1.0000  1235.1 *",
+    ]
+    assert max(map(len, lines)) <= 80
+    assert len(table.step(TrainRecord(1, 10, 0.5, 0.1), "1,234,567 images/s, 1:00:00 left")) <= 80
+
+
+def test_the_best_so_far_is_marked_also_of_a_run_that_goes_on():
+    def marks(best, **changes):
+        table = Table(Start(small_job(**changes), None, "fake", "cpu", 0, best))
+        return [table.epoch(replace(EPOCH, **figures)).endswith(" *") for figures in EPOCHS]
+
+    assert marks(None) == [True, False, True, False]
+    assert marks(0.5) == [False, False, True, False]
+    assert marks(None, loop__monitor="test_loss") == [True, True, False, False]
+
+
+EPOCHS = (
+    {"test_accuracy": 0.5, "test_loss": 1.5},
+    {"test_accuracy": 0.5, "test_loss": 1.25},
+    {"test_accuracy": 0.75, "test_loss": 1.5},
+    {"test_accuracy": 0.625, "test_loss": 1.25},
+)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -116,7 +169,7 @@ def test_the_rate_and_the_time_left_are_shown(now, terminal):
     observer.stop()
     assert "32 images/s" in text.getvalue()
     if not terminal:
-        assert text.getvalue() == "epoch 1/2  step 12  loss 0.5000  32 images/s  1:08 left\n"
+        assert text.getvalue().splitlines()[-1] == "    1      12   0.5000  32 images/s, 1:08 left"
 
 
 def test_records_are_lines_of_json(tmp_path):

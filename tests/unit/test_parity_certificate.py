@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -456,6 +457,13 @@ def test_the_page_needs_no_other_file_and_runs_nothing(right, wrong):
         assert read.tags.count("svg") == 1
         for row in given.rows:
             assert row.item in read.text
+
+
+def test_the_page_does_without_its_picture(right, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = page.page(right)
+    assert "<p>No picture: the picture of a certificate needs matplotlib, which is not installed.</p>" in text
+    assert "no picture in the page" in caplog.text
 
 
 def test_the_page_says_what_the_certificate_says(right, wrong, tmp_path):

@@ -8,6 +8,7 @@ from plugin_folder import install, install_fake
 
 from xtrain import plugins
 from xtrain.errors import BackendError
+from xtrain.system.distribution import install_command
 
 BROKEN = {
     "no_module": ("import a_module_that_is_not_there", "ModuleNotFoundError: No module named 'a_module_that"),
@@ -102,8 +103,23 @@ def test_devices_are_handed_over(device, folder):
     assert plugins.load("fake", device).device == device
 
 
+@pytest.mark.parametrize(("asked", "meant"), [("cuda", "gpu"), ("cuda:0", "gpu:0"), ("cuda:12", "gpu:12")])
+def test_cuda_is_called_gpu(asked, meant, folder):
+    assert plugins.load("fake", asked).device == meant
+
+
+@pytest.mark.parametrize("device", ["tpu", "tpu:3", "mps", "xpu:1", "npu", "cudax"])
+def test_a_kind_of_device_that_the_core_has_never_heard_of_is_the_backends_to_open(device, folder):
+    assert plugins.load("fake", device).device == device
+    found = ("cpu", device if ":" in device else f"{device}:0")
+    assert plugins.resolve_device("fake", device, found) == found[1]
+    assert plugins.resolve_device("fake", "auto", found) == found[1]
+    with pytest.raises(BackendError, match=rf"backend fake has no device '{device}'\n  devices here: cpu"):
+        plugins.resolve_device("fake", device, ("cpu",))
+
+
 @pytest.mark.parametrize(
-    "device", ["", "gpu:", "gpu:x", "gpu:-1", ":0", "cpu gpu", "GPU", "auto ", "gpu:0\n"]
+    "device", ["", "gpu:", "cuda:", "gpu:x", "gpu:-1", ":0", "cpu gpu", "GPU", "auto ", "gpu:0\n"]
 )
 def test_what_is_no_device_is_refused(device, folder):
     with pytest.raises(BackendError, match=r"is not a device\n  give auto, or a name with a number"):
@@ -177,8 +193,9 @@ def test_of_the_installed_frameworks_the_one_of_lowest_rank_is_taken(alone):
 def test_without_any_backend_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delenv("XTRAIN_BACKEND", raising=False)
     monkeypatch.setattr(plugins, "names", list)
-    with pytest.raises(BackendError, match=r"no backend is installed\n  pip install 'xtrain\[all\]'"):
+    with pytest.raises(BackendError, match="no backend is installed") as caught:
         plugins.default()
+    assert caught.value.remedy == install_command("all")
 
 
 def test_a_process_is_occupied_by_another_framework(alone, monkeypatch):

@@ -95,7 +95,10 @@ CASES = {
         {"model.name": "simplecn"},
         ["model.name = 'simplecn'", "'simplecnn'? allowed: mlp, lenet,"],
     ),
-    "unknown data set": ({"data.name": "mnits"}, ["data.name = 'mnits'", "'mnist'? allowed: digits, mnist"]),
+    "unknown data set": (
+        {"data.name": "mnits"},
+        ["data.name = 'mnits'", "'mnist'? allowed: digits, mnist"],
+    ),
     "unknown loss": ({"loss.name": "mae"}, ["loss.name = 'mae'", "allowed: cross_entropy, nll, mse"]),
     "unknown schedule": (
         {"schedule.name": "cosin"},
@@ -142,8 +145,11 @@ CASES = {
     "a number for a list": ({"model.hidden": 512}, ["model.hidden = 512", "array"]),
     "text in a list": ({"model.hidden": [8, "8"]}, ["model.hidden[1] = '8'", "integer"]),
     "a value for a section": ({"data": 3}, ["data = 3", "object"]),
-    "a list for a section": ({"optimizer": ["sgd"]}, ["optimizer = ['sgd']", "object"]),
-    "a value for a layer": ({"model": {"layers": ["relu"]}}, ["model.layers[0] = 'relu'", "object"]),
+    "a list for a section": ({"optimizer": ["sgd"]}, ["optimizer = ['sgd']", 'a table with name = "..."']),
+    "a value for a layer": (
+        {"model": {"layers": ["relu"]}},
+        ["model.layers[0] = 'relu'", 'a table with op = "..."'],
+    ),
     "three betas": (
         {"optimizer": {"name": "adam", "betas": [0.1, 0.2, 0.3]}},
         ["optimizer.betas =", "at most 2"],

@@ -15,7 +15,7 @@ from test_checkpoint import same
 from xtrain import data
 from xtrain.errors import CheckpointError, DataError, UsageError, XtrainError
 from xtrain.recipe import parse
-from xtrain.runs import binding
+from xtrain.runs import binding, picture
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.run import Run
 from xtrain.training import session
@@ -242,7 +242,7 @@ def test_a_run_whose_data_is_gone_says_all_it_knows(own):
     assert (gone.job, gone.history) == (job, records)
     assert gone.job.model.tensors.keys() == weights(gone).keys()
     assert gone.job.data.class_names == job.data.class_names
-    assert curves.figure_of([gone])
+    assert picture.figure_of([gone])
     with pytest.raises(DataError):
         session.evaluate_run(gone, "last", Options("fake"))
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugin_folder import install_fake
 
-from xtrain.cli.run_command import final_line
+from xtrain.cli.run_command import closing
 from xtrain.errors import XtrainError
+from xtrain.runs import picture
 from xtrain.runs.binding import digest
 from xtrain.runs.run import Run
 from xtrain.training import session
@@ -60,8 +61,10 @@ def asked(path):
         lambda: run.sessions,
         lambda: run.history,
         lambda: chosen(Options(), run),
-        lambda: curves.figure_of([run, run]),
-        lambda: final_line(run),
+        lambda: picture.figure_of([run, run]),
+        lambda: closing(run),
+        run._repr_html_,
+        lambda: run.frame("train"),
         lambda: run.load("last", bound(CHOSEN).model),
         lambda: session.evaluate_run(run, "last", Options("fake")),
         lambda: session.resume(run, "step-4", Options("fake"), run.job),

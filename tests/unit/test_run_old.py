@@ -9,6 +9,7 @@ from test_checkpoint import same
 
 from xtrain.errors import UsageError, XtrainError
 from xtrain.runs import checkpoint as checkpoints
+from xtrain.runs import picture
 from xtrain.runs.run import Run
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
@@ -125,7 +126,7 @@ def test_a_number_of_checkpoints_that_is_asked_for_holds(old):
 def test_one_that_was_killed_before_its_first_session_goes_on(old, whole):
     (old.path / "run.json").write_text('{"name": "small", "sessions": []}')
     assert old.about.last_used is None
-    assert curves.labels([old, whole])[1] == ["under no backend", "under fake"]
+    assert picture.labels([old, whole])[1] == ["under no backend", "under fake"]
     assert resume(old, "step-16").finished
     assert figures(old) == figures(whole)
 

@@ -208,8 +208,8 @@ def test_options_that_do_not_fit_are_refused(name, options, message):
 
 
 def test_every_family_is_listed_under_each_of_its_names():
-    assert len(models.FAMILIES) == 20
-    for name, family in models.FAMILIES.items():
+    assert len(models.MODELS.own) == 20
+    for name, family in models.MODELS.own.items():
         if name == "custom":
             continue
         assert build(name, CIFAR, 10).name == family(name=name).name == name

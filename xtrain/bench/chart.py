@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtrain.bench.bench import Result, Spread
+from xtrain.system.distribution import need
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ def save(title: str, result: Result, path: Path) -> None:
 
 def figure_of(title: str, result: Result) -> "Figure":
     """A bar for each contestant, from the lowest to the highest trial a line across its end."""
+    need("matplotlib", "plot", "a picture")
     # matplotlib takes a second to load; the object interface leaves its global state alone.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415

@@ -18,7 +18,7 @@ from xtrain.cli.options import (
     recipe_options,
 )
 from xtrain.cli.tables import show
-from xtrain.errors import XtrainError
+from xtrain.errors import MissingError, XtrainError
 from xtrain.system.files import write_atomically
 from xtrain.system.machine import environment
 from xtrain.training.assembly import Options
@@ -78,16 +78,25 @@ def command(
     folder = out or folder_of_now("bench", job.recipe.name)
     make_folder(folder)
     result = bench.run(job, choices, loops, Limit(steps, seconds), repeats, click.echo)
-    packages = ("xtrain", "numpy", *(loop.script for loop in loops))
+    packages = ("numpy", *(loop.script for loop in loops))
     facts = {"recipe": job.recipe.to_toml(), "threads": threads, "environment": environment(packages)}
     try:
         written = json.dumps(facts | result.to_dict(), indent=1) + "\n"
         write_atomically(folder / "bench.json", written)
-        chart.save(job.recipe.name, result, folder / "bench.png")
+        picture = _draw(job.recipe.name, result, folder / "bench.png")
     except OSError as error:
         raise XtrainError(f"the result can't be written: {error.strerror}", where=folder) from error
     _show(result)
-    click.echo(f"every trial: {folder / 'bench.json'}   picture: {folder / 'bench.png'}")
+    click.echo(f"every trial: {folder / 'bench.json'}{picture}")
+
+
+def _draw(name: str, result: Result, path: Path) -> str:
+    """Draw the bars; what to say of it. The figures are worth more than their picture."""
+    try:
+        chart.save(name, result, path)
+    except MissingError as error:
+        return f"\nno bench.png: {error}"
+    return f"   picture: {path}"
 
 
 def _show(result: Result) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from xtrain.errors import UsageError, XtrainError
+from xtrain.runs.picture import draw
 from xtrain.runs.run import Run
-from xtrain.training.observers.curves import draw
 
 
 @click.command("curves")

@@ -13,9 +13,10 @@ from xtrain.cli.options import overrides, read_recipe, recipe_options
 from xtrain.cli.tables import show
 from xtrain.data.base import statistics
 from xtrain.data.batches import augmented
-from xtrain.errors import UsageError, suggest
+from xtrain.errors import MissingError, UsageError, suggest
 from xtrain.recipe import Job, parse, shipped
 from xtrain.spec import Draws, Split
+from xtrain.system.distribution import need
 from xtrain.training.assembly import load_data, splits
 
 _SAMPLES = 10  # columns of the picture
@@ -41,8 +42,14 @@ def command(
     _show_classes(f"{job.data.title}, classes", names, parts)
     _show_channels(job, train)
     path = out or Path(f"data-{job.recipe.name}.png")
-    _draw(job, train, names, path)
-    click.echo(f"samples: {path}")
+    try:
+        _draw(job, train, names, path)
+    except MissingError as error:
+        if out:
+            raise
+        click.echo(f"no picture: {error}")
+    else:
+        click.echo(f"samples: {path}")
     return 0
 
 
@@ -94,6 +101,7 @@ def _show_channels(job: Job, train: Split) -> None:
 
 def _draw(job: Job, train: Split, names: tuple[str, ...], path: Path) -> None:
     """One row of training images as they are, and one for each of the first epochs."""
+    need("matplotlib", "plot", "a picture")
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second, and only here
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -15,5 +15,7 @@ def command() -> int:
         about = data.info(name)
         counts = f"{about.train:,}", f"{about.test:,}", str(about.classes)
         rows.append((name, about.title, format_shape(about.input_shape), *counts))
+    for name, package in data.DATASETS.offered().items():
+        rows.append((name, f"from {package}", "", "", "", ""))
     show("data sets", ("name", "what", "image", "train", "test", "classes"), rows, right=(3, 4, 5))
     return 0

@@ -11,6 +11,8 @@ COMMANDS = {
     "eval": "Evaluate a run's checkpoint, under any backend.",
     "convert": "Write a model in another framework's files, with its optimizer's state.",
     "check": "Validate a recipe; print it resolved, and what each backend makes of it.",
+    "init": "Write a first recipe for a data set or a folder of images.",
+    "schema": "The JSON Schema of a recipe, for editors.",
     "summary": "Layers, shapes, parameters and multiply-adds of a recipe's model.",
     "backends": "What is installed, which devices there are, how to get what is missing.",
     "recipes": "Recipes that come with xtrain.",
@@ -54,8 +56,18 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from xtrain.system.distribution import version  # noqa: PLC0415 - help does without
+
+        click.echo(f"xtrain, version {version()}")
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="xtrain")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks; may stand anywhere.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what xtrain logs; may stand anywhere.")
 def cli(debug: bool, verbose: bool) -> None:

@@ -47,7 +47,9 @@ def place_options(command: F) -> F:
             "--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Where data sets lie."
         ),
         click.option("--threads", type=click.IntRange(min=1), help="Default: the backend's choice."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, gpu:0, ascend:1, ..."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, gpu or cuda, gpu:1, ascend:0, ..."
+        ),
     ):
         command = option(command)
     return command

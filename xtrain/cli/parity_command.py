@@ -85,6 +85,8 @@ def command(
             f"one backend compares with nothing: {choices[0].backend}", remedy="name two or more"
         )
     ask = Ask(_levels(levels), steps, seeds)
+    if mode != "record":
+        ladder.require(ask)
     make_folder(folder)
     paths = ladder.record_all(job, choices, ask, folder / "traces", click.echo)
     if mode == "record":

@@ -1,6 +1,6 @@
 """`xtrain run`: train a recipe, or resume a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from rich.console import Console
 from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
-from xtrain.runs.checkpoint import step_of
+from xtrain.recipe.observers import watched_by
 from xtrain.runs.run import Run, locate
 from xtrain.system.machine import tune_memory
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
 from xtrain.training.observers.progress import progress
+from xtrain.training.observers.table import MARK
 from xtrain.training.session import Outcome
 
 
@@ -26,6 +27,9 @@ from xtrain.training.session import Outcome
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's loop.epochs.")
 @click.option("--log-every", type=click.IntRange(min=1), help="Steps between two train records.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default: below runs/.")
+@click.option(
+    "--observe", "observe", multiple=True, metavar="NAME", help="Let an observer watch too; repeatable."
+)
 @click.option(
     "--resume", "resumed", type=click.Path(path_type=Path), help="A run, or one of its checkpoint folders."
 )
@@ -40,6 +44,7 @@ def command(
     epochs: int | None,
     log_every: int | None,
     out: Path | None,
+    observe: tuple[str, ...],
     resumed: Path | None,
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
@@ -59,10 +64,10 @@ def command(
     if resumed is not None:
         if out:
             raise UsageError("--resume goes on in the run's own directory: no --out")
-        outcome = _resume(console, resumed, options, changes)
+        outcome = _resume(console, resumed, options, changes, observe)
     else:
         assert recipe is not None
-        outcome = _train(console, read_job(recipe, changes), options, out)
+        outcome = _train(console, watched_by(read_job(recipe, changes), observe), options, out)
     return _conclude(console, outcome)
 
 
@@ -73,9 +78,11 @@ def _train(console: Console, job: Job, options: Options, out: Path | None) -> Ou
     return session.train(job, options, out)
 
 
-def _resume(console: Console, path: Path, options: Options, changes: Mapping[str, Any]) -> Outcome:
+def _resume(
+    console: Console, path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]
+) -> Outcome:
     run, name = locate(path)
-    job = run.job_with(changes)
+    job = watched_by(run.job_with(changes), observe)
     options, _ = chosen(options, run)
     console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
     return session.resume(run, name, options, job)
@@ -88,23 +95,21 @@ def _conclude(console: Console, outcome: Outcome) -> int:
     if not outcome.finished:
         console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130
-    console.print(final_line(run), highlight=False)
+    console.print(closing(run), highlight=False)
     return 0
 
 
-def final_line(run: Run) -> str:
-    """Accuracy, loss, time, where the run lies; of the best epoch where its weights were taken back."""
-    epochs, which = run.epochs, ""
-    stopping = run.recipe.stopping
-    if stopping and stopping.restore_best:
-        step = step_of(run.checkpoint("best"))
-        epochs = [record for record in epochs if record["step"] == step]
-        which = f"epoch {epochs[-1]['epoch']}, the best: " if epochs else ""
-    if not epochs:
+def closing(run: Run) -> str:
+    """The best epoch by what is watched; time, and where the run lies."""
+    best, recipe = run.best, run.recipe
+    if best is None:
         return f"no figures are recorded in {run.path}"  # its metrics.jsonl was taken away
-    ended = epochs[-1]
+    monitor = recipe.loop.monitor or "test_accuracy"
+    watched = "" if monitor == "test_accuracy" else f" {best[monitor]:.4f}"
     seconds = sum(session.get("seconds", 0.0) for session in run.sessions)
+    restored = "its weights were taken back, " if recipe.stopping and recipe.stopping.restore_best else ""
     return (
-        f"{which}test accuracy {ended['test_accuracy']:.4f}, loss {ended['test_loss']:.4f}, "
-        f"{seconds:.1f} s, in {run.path}"
+        f"{MARK} best by {monitor}{watched}: epoch {best['epoch']} of {run.epochs[-1]['epoch']}, "
+        f"test accuracy {best['test_accuracy']:.4f}, loss {best['test_loss']:.4f}\n"
+        f"{restored}{seconds:.1f} s, in {run.path}"
     )

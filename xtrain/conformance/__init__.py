@@ -10,15 +10,14 @@ float32, and allows a small multiple of that.
 from collections.abc import Sequence
 from pathlib import Path
 
-from xtrain.errors import UsageError
+from xtrain.system.distribution import need
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the suite for the backend that `--backend` names; pytest's exit code."""
-    try:
-        import pytest
-    except ImportError:
-        raise UsageError("the conformance suite needs pytest", remedy="pip install pytest") from None
+    need("pytest", "conformance", "the conformance suite")
+    import pytest
+
     folder = str(Path(__file__).parent)
     own = [
         "-p",

@@ -37,6 +37,7 @@ from xtrain.spec import (
     Split,
     StepInput,
 )
+from xtrain.spec.layer import LAYERS as VOCABULARY
 
 CLASSES = 5
 SAMPLES = 23
@@ -100,6 +101,17 @@ LAYERS = (
     Case("lstm_two_layers_last", (Rows(), LSTM(hidden_size=5, num_layers=2), Last())),
     Case("residual_nested", (Residual(body=(Residual(body=(ReLU(),)), conv(4, 1))),)),
 )
+
+
+def foreign() -> tuple[Case, ...]:
+    """Cases for the layers of other packages that are installed, as their `examples` have them."""
+    return tuple(
+        Case(f"{name}_{number}", layers)
+        for name in VOCABULARY.offered()
+        if (kind := VOCABULARY.find(name))
+        for number, layers in enumerate(kind.examples(), start=1)
+    )
+
 
 OPTIMIZERS: dict[str, OptimizerSpec] = {
     "sgd": SGD(lr=0.1),

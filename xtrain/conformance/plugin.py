@@ -4,7 +4,7 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -13,6 +13,9 @@ from xtrain.conformance.cases import CONVOLUTIONAL
 from xtrain.errors import XtrainError
 from xtrain.protocols import Backend
 from xtrain.spec import Precision
+from xtrain.spec.layer import LAYERS as VOCABULARY
+from xtrain.spec.lowering import GROUP
+from xtrain.system import entry_points
 
 REFERENCE = "numpy"
 
@@ -45,15 +48,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("narrow", [name for name in NARROW if name in offered], indirect=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the rows of no precision at all, which pytest makes where none is offered."""
-    items[:] = [
-        item
-        for item in items
-        if not isinstance(item, pytest.Function)
-        or not hasattr(item, "callspec")
-        or item.callspec.params.get("narrow") in (None, *NARROW)
-    ]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the rows of no precision at all, which pytest makes where none is offered.
+
+    And those of other packages' layers that the backend has no lowering of; the last lines name them.
+    """
+    backend = config.getoption("--backend")
+    offered = entry_points.offered(GROUP)
+    unlowered = [name for name in VOCABULARY.offered() if f"{backend}.{name}" not in offered]
+    config.stash[_UNLOWERED] = unlowered
+
+    def stays(item: pytest.Item) -> bool:
+        params = getattr(item, "callspec").params if hasattr(item, "callspec") else {}  # noqa: B009
+        case = getattr(params.get("case"), "name", "")
+        lowered = not any(case.rpartition("_")[0] == name for name in unlowered)
+        return lowered and params.get("narrow") in (None, *NARROW)
+
+    items[:] = filter(stays, items)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Name the layers of other packages that were left out."""
+    if unlowered := config.stash.get(_UNLOWERED, []):
+        backend = config.getoption("--backend")
+        terminalreporter.write_line(f"not lowered for {backend}: {', '.join(unlowered)}")
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,7 @@ class Narrow:
 
 NARROW = tuple(name for name in get_args(Precision) if name != "float32")
 _BACKEND = pytest.StashKey[Backend]()
+_UNLOWERED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What a backend says of itself, and what it must refuse."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -132,7 +132,7 @@ def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
         pass
 
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.optimizer(Unheard(name="unheard"), backend.model(MLP))  # type: ignore[arg-type]  # on purpose
+        backend.optimizer(cast(OptimizerSpec, Unheard(name="unheard")), backend.model(MLP))
 
 
 def test_an_unknown_loss_is_refused(backend: Backend) -> None:
@@ -141,7 +141,7 @@ def test_an_unknown_loss_is_refused(backend: Backend) -> None:
 
     model = backend.model(MLP)
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.loop(model, Unheard(name="unheard"), backend.optimizer(SGD(), model))  # type: ignore[arg-type]  # on purpose
+        backend.loop(model, Unheard(name="unheard"), backend.optimizer(SGD(), model))
 
 
 @pytest.mark.parametrize("device", ["gpu:99", "ascend:99", "toaster", "cpu:1", "gpu:x", ""])

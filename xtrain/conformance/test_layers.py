@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xtrain import plan
-from xtrain.conformance.cases import CLASSES, LAYERS, Case, conv, split, step_input
+from xtrain.conformance.cases import CLASSES, LAYERS, Case, conv, foreign, split, step_input
 from xtrain.conformance.compare import against_noise
 from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build
@@ -12,7 +12,7 @@ from xtrain.data.batches import per_channel
 from xtrain.protocols import Backend
 from xtrain.spec import Flatten, Linear, MaxPool2d, ModelSpec, ReLU, Split, State
 
-every_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+every_layer = pytest.mark.parametrize("case", [*LAYERS, *foreign()], ids=lambda case: case.name)
 
 
 @every_layer

@@ -1,6 +1,6 @@
 """Data sets by name, one's own data, and the batches made from them. Importing this loads nothing heavy."""
 
-from xtrain.data.base import Arrays, DatasetInfo, Section
-from xtrain.data.registry import OWN, info, load, names
+from xtrain.data.base import DATASETS, AbsolutePath, Arrays, Dataset, DatasetInfo
+from xtrain.data.registry import info, load, names, own
 
-__all__ = ["OWN", "Arrays", "DatasetInfo", "Section", "info", "load", "names"]
+__all__ = ["DATASETS", "AbsolutePath", "Arrays", "Dataset", "DatasetInfo", "info", "load", "names", "own"]

@@ -1,48 +1,44 @@
 """What a data set says of itself, and what loading it gives."""
 
 import hashlib
+import os
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
+
+from xtrain.spec.parts import Parts
 
 _SOME = 256  # images that are looked at together
 
 
-class Section(Protocol):
-    """What of a recipe's `[data]` section says which data set is meant; see `xtrain.recipe.Data`."""
+def _absolute(path: str) -> str:
+    """The run's own copy of a recipe is read from anywhere."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+AbsolutePath = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+"""A path that a recipe names, from the current directory."""
+
+
+class Dataset(Protocol):
+    """A data set as a recipe's `[data]` section names it; its fields are keys of that section."""
 
     @property
     def name(self) -> str:
-        """Of the data set, or of the kind of one's own data."""
+        """What selects it."""
 
-    @property
-    def path(self) -> str | None:
-        """Where one's own data lies."""
+    def info(self) -> "DatasetInfo":
+        """What is known of it; a published one is not loaded for that."""
 
-    @property
-    def image_size(self) -> int | None:
-        """Height and width that the images of a folder get; None: they have one size already."""
-
-    @property
-    def fit(self) -> str | None:
-        """How they get it: `resize` or `center_crop`."""
-
-    @property
-    def extra(self) -> bool | None:
-        """True for SVHN with its extra training images."""
+    def load(self, data_dir: Path | None) -> "Arrays":
+        """Read both splits, from files below `data_dir` where they are there."""
 
 
-@dataclass(frozen=True)
-class Named:
-    """A section with a name and nothing else."""
-
-    name: str
-    path: str | None = None
-    image_size: int | None = None
-    fit: str | None = None
-    extra: bool | None = None
+DATASETS = Parts[Dataset]("Dataset", "xtrain.data", "name", ("name", "info", "load"))
 
 
 @dataclass(frozen=True, kw_only=True)

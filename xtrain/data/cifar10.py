@@ -1,10 +1,12 @@
 """CIFAR-10: 60,000 colour images of 10 kinds of things, 32x32 pixels (A. Krizhevsky, 2009)."""
 
 from pathlib import Path
+from typing import Literal
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.cifar_python import load_cifar
 from xtrain.data.files import Archive, Published, Source
+from xtrain.spec.base import frozen
 
 INFO = DatasetInfo(
     name="cifar10",
@@ -78,3 +80,18 @@ SOURCE = Source(
 def load(data_dir: Path | None = None) -> Arrays:
     """Read CIFAR-10; see `xtrain.data.load`."""
     return load_cifar(SOURCE, INFO, "labels", data_dir)
+
+
+@frozen
+class CIFAR10:
+    """CIFAR-10."""
+
+    name: Literal["cifar10"] = "cifar10"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

@@ -1,10 +1,12 @@
 """CIFAR-100: 60,000 colour images of 100 kinds of things (the fine labels), 32x32 (A. Krizhevsky, 2009)."""
 
 from pathlib import Path
+from typing import Literal
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.cifar_python import load_cifar
 from xtrain.data.files import Archive, Published, Source
+from xtrain.spec.base import frozen
 
 _CLASS_NAMES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
@@ -49,3 +51,18 @@ SOURCE = Source(
 def load(data_dir: Path | None = None) -> Arrays:
     """Read CIFAR-100; see `xtrain.data.load`."""
     return load_cifar(SOURCE, INFO, "fine_labels", data_dir)
+
+
+@frozen
+class CIFAR100:
+    """CIFAR-100."""
+
+    name: Literal["cifar100"] = "cifar100"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

@@ -1,6 +1,7 @@
-"""Digits: 1,797 grey images of handwritten digits, 8x8 pixels, that come with scikit-learn.
+"""Digits: 1,797 grey images of handwritten digits, 8x8 pixels, that come with xtrain.
 
-Its file is read in place, because importing scikit-learn takes a hundred times as long as reading it.
+They are the test set of UCI's optical recognition of handwritten digits, in the order that scikit-learn has
+them; `digits.txt` beside this file names source and licence.
 
 Pixels are 0 to 16 in the file; here they are `round(v * 255 / 16)`, which no value leaves in doubt (8 gives
 127.5 and 128 is both the larger and the even neighbour).
@@ -11,16 +12,16 @@ are spaced evenly, in the file's order: of n images, t of them for testing, imag
 `(k + 1) * t // n > k * t // n`. Both splits keep the file's order.
 """
 
-import gzip
-import importlib.util
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, check
-from xtrain.errors import DataError
+from xtrain.spec.base import frozen
+from xtrain.system.distribution import restore_command
 
 INFO = DatasetInfo(
     name="digits",
@@ -32,25 +33,20 @@ INFO = DatasetInfo(
     std=(0.3759,),
     class_names=tuple("0123456789"),
 )
-_FILE = "datasets/data/digits.csv.gz"
+_FILE = Path(__file__).with_name("digits.npz")
+"""`images` uint8 [1797, 8, 8] of 0 to 16, `labels` uint8 [1797]."""
 _PUBLISHED = Published(
-    "9b335364a7bfd63947c7480a5bd51f2d",
-    "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
-    57_523,
+    "35fa292850aefdac88ea117403394609",
+    "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e",
+    45_394,
 )
-_REINSTALL = "install scikit-learn anew: 1.5 or later, below 2"
 
 
 def load(data_dir: Path | None = None) -> Arrays:
-    """Read the digits; `data_dir` is not looked at, the images come with a dependency."""
-    package = importlib.util.find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise DataError("the digits come with scikit-learn, which is not installed", remedy=_REINSTALL)
-    path = Path(package.origin).parent / _FILE
-    check({path: _PUBLISHED}, remedy=_REINSTALL)
-    with gzip.open(path, "rt", encoding="ascii") as lines:
-        table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
-    pixels, labels = table[:, :-1], table[:, -1].copy()
+    """Read the digits; `data_dir` is not looked at, the images come with xtrain."""
+    check({_FILE: _PUBLISHED}, remedy=restore_command(_FILE))
+    with np.load(_FILE, allow_pickle=False) as file:
+        pixels, labels = file["images"].astype(np.int64), file["labels"].astype(np.int64)
     images = ((pixels * 255 + 8) // 16).astype(np.uint8).reshape(-1, *INFO.input_shape)
     test = _test_images(labels)
     return Arrays(images[~test], labels[~test], images[test], labels[test])
@@ -67,3 +63,18 @@ def _test_images(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
         places = np.arange(count)
         chosen[labels == label] = (places + 1) * share // count > places * share // count
     return chosen
+
+
+@frozen
+class Digits:
+    """The digits that come with xtrain."""
+
+    name: Literal["digits"] = "digits"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

@@ -1,10 +1,12 @@
 """Fashion-MNIST: 70,000 grey images of clothing, 28x28 pixels (H. Xiao, K. Rasul, R. Vollgraf, 2017)."""
 
 from pathlib import Path
+from typing import Literal
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, Source
 from xtrain.data.idx import load_idx
+from xtrain.spec.base import frozen
 
 INFO = DatasetInfo(
     name="fashion_mnist",
@@ -62,3 +64,18 @@ SOURCE = Source(
 def load(data_dir: Path | None = None) -> Arrays:
     """Read Fashion-MNIST; see `xtrain.data.load`."""
     return load_idx(SOURCE, INFO, data_dir)
+
+
+@frozen
+class FashionMNIST:
+    """Fashion-MNIST."""
+
+    name: Literal["fashion_mnist"] = "fashion_mnist"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

@@ -16,11 +16,10 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -259,13 +258,13 @@ def _fetch(name: str, source: Source, folder: Path, scratch: Path) -> list[str]:
     """Download a file from the first mirror that gives it; where none does, what went wrong with each."""
     import pooch  # noqa: PLC0415 - slow to import, and seldom needed
 
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=_PIECE, timeout=_TIMEOUT)
+    get = pooch.HTTPDownloader(chunk_size=_PIECE, timeout=_TIMEOUT)
     published, beside, failures = source.downloads[name], scratch / name, []
     for mirror in source.mirrors:
         pooch.get_logger().info("Downloading %s%s to %s", mirror, name, folder)
         try:
-            with beside.open("wb") as file:
-                get(mirror + name, _Limited(file, published.size or _LARGEST), None)
+            with beside.open("wb") as file, _bar(name, published.size) as advance:
+                get(mirror + name, _Limited(file, published.size or _LARGEST, advance), None)
         except OSError as error:  # those of requests are among them
             failures.append(f"{mirror}{name}: {_reason(error)}")
             continue
@@ -276,11 +275,30 @@ def _fetch(name: str, source: Source, folder: Path, scratch: Path) -> list[str]:
     return failures
 
 
-class _Limited:
-    """A file that takes so many bytes and no more, whatever a server sends."""
+@contextmanager
+def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere; what is given takes the bytes that came."""
+    from rich import progress  # noqa: PLC0415 - seldom needed
+    from rich.console import Console  # noqa: PLC0415
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._size, self._left = file, size, size
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda count: bar.advance(task, count)
+
+
+class _Limited:
+    """A file that takes so many bytes and no more, whatever a server sends, and tells how many came."""
+
+    def __init__(self, file: IO[bytes], size: int, advance: Callable[[int], None]) -> None:
+        self._file, self._size, self._left, self._advance = file, size, size, advance
 
     def write(self, piece: bytes) -> None:
         """Write a piece; `OSError` where it is too long."""
@@ -288,6 +306,7 @@ class _Limited:
         if self._left < 0:
             raise OSError(errno.EFBIG, f"sends more than {self._size:,} bytes")
         self._file.write(piece)
+        self._advance(len(piece))
 
     def flush(self) -> None:
         """Nothing reads the file before it is closed."""

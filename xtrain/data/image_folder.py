@@ -13,17 +13,20 @@ import os
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.data import cache
-from xtrain.data.base import Arrays, DatasetInfo, Section, measured
-from xtrain.errors import DataError, UsageError
+from xtrain.data.base import AbsolutePath, Arrays, DatasetInfo, measured
+from xtrain.errors import DataError
+from xtrain.spec.base import Side, frozen
+from xtrain.system.distribution import need
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,25 +51,41 @@ class Folder:
         return [path for path, _ in (*self.train, *self.test)]
 
 
-def describe(section: Section) -> DatasetInfo:
-    """What the images say of themselves; kept until a file changes."""
-    where = _place(section)
-    folder = scan(where)
+@frozen
+class ImageFolder:
+    """A directory of images.
 
-    def measure() -> DatasetInfo:
-        arrays = _arrays(folder, section)
-        return measured(section.name, f"images of {where.name}", arrays, folder.class_names)
+    Args:
+        path: where it lies.
+        image_size: height and width that all images get; None: they have one size already.
+        fit: how they get it.
 
-    return cache.info(_key(folder, section), measure)
+    """
 
+    name: Literal["image_folder"] = "image_folder"
+    path: AbsolutePath
+    image_size: Side | None = None
+    fit: Literal["resize", "center_crop"] = "resize"
 
-def read(section: Section, data_dir: Path | None) -> Arrays:
-    """Read both splits of `section.path`; `data_dir` is not looked at."""
-    return _arrays(scan(_place(section)), section)
+    def info(self) -> DatasetInfo:
+        """What the images say of themselves; kept until a file changes."""
+        folder = scan(Path(self.path))
+
+        def measure() -> DatasetInfo:
+            title = f"images of {Path(self.path).name}"
+            return measured(self.name, title, _arrays(folder, self), folder.class_names)
+
+        return cache.info(_key(folder, self), measure)
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; `data_dir` is not looked at."""
+        return _arrays(scan(Path(self.path)), self)
 
 
 def scan(where: Path) -> Folder:
     """The files of a folder, or `DataError` where it is not laid out as it should be."""
+    if not os.path.isdir(where):  # unlike Path.is_dir it takes any name
+        raise DataError("there is no such directory", where=where)
     train, test = where / "train", where / ("test" if (where / "test").is_dir() else "val")
     for split in (train, test):
         if not split.is_dir():
@@ -90,13 +109,15 @@ def scan(where: Path) -> Folder:
     return Folder(class_names, *found)
 
 
-def _place(section: Section) -> Path:
-    if section.path is None:
-        raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
-    where = Path(section.path)
-    if not os.path.isdir(where):  # unlike Path.is_dir it takes any name
-        raise DataError("there is no such directory", where=where)
-    return where
+def sizes(folder: Folder) -> set[tuple[int, int]]:
+    """Every (width, height) that the images of a folder have; those that can't be read are passed over."""
+    from PIL import Image  # noqa: PLC0415 - only for image folders
+
+    found = set()
+    for path in folder.files:
+        with suppress(Exception), Image.open(path, formats=("PNG", "JPEG")) as image:  # its head alone
+            found.add(image.size)
+    return found
 
 
 def _folders(where: Path) -> list[str]:
@@ -125,17 +146,18 @@ def _check_regular(path: Path) -> None:
         raise DataError("is not a regular file", where=path, remedy="remove it, or give it another suffix")
 
 
-def _key(folder: Folder, section: Section) -> str:
+def _key(folder: Folder, section: ImageFolder) -> str:
+    need("PIL", "images", "a folder of images")
     import PIL  # noqa: PLC0415 - only for image folders
 
     return cache.key(folder.files, section.name, section.image_size, section.fit, PIL.__version__)
 
 
-def _arrays(folder: Folder, section: Section) -> Arrays:
+def _arrays(folder: Folder, section: ImageFolder) -> Arrays:
     return cache.arrays(_key(folder, section), lambda: _decoded(folder, section))
 
 
-def _decoded(folder: Folder, section: Section) -> Arrays:
+def _decoded(folder: Folder, section: ImageFolder) -> Arrays:
     """Every image; `DataError` names the first of those that can't be read."""
     with ThreadPoolExecutor() as threads:  # Pillow lets other threads run while it decodes
         results = list(threads.map(partial(_attempt, section=section), folder.files))
@@ -164,15 +186,27 @@ def _same_size(images: Sequence[NDArray[np.uint8]], files: Sequence[Path]) -> No
             raise DataError(problem, where=path, remedy="data.image_size gives all images one size")
 
 
-def _attempt(path: Path, section: Section) -> NDArray[np.uint8] | str:
+def _attempt(path: Path, section: ImageFolder) -> NDArray[np.uint8] | str:
     """An image as uint8 [H, W, 3], or why there is none."""
+    return read_image(path, section.image_size, section.fit)
+
+
+def read_image(path: Path, size: int | None, fit: str | None, mode: str = "RGB") -> NDArray[np.uint8] | str:
+    """An image file as uint8 [H, W, 3], in mode `L` as [H, W], or why there is none.
+
+    Args:
+        path: of a PNG or JPEG file.
+        size, fit: see the top of this module.
+        mode: `RGB`, or `L` for grey.
+
+    """
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only for image folders
 
     try:
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
             if image.width * image.height > _LARGEST:
                 return f"has {image.width}x{image.height} pixels: a decompression bomb?"
-            return np.asarray(_fitted(image.convert("RGB"), section.image_size, section.fit))
+            return np.asarray(_fitted(image.convert(mode), size, fit))
     except UnidentifiedImageError:
         return "is neither PNG nor JPEG"
     except Exception as error:  # noqa: BLE001 - whatever a decoder says of it, the file is named

@@ -1,10 +1,12 @@
 """MNIST: 70,000 grey images of handwritten digits, 28x28 pixels (Y. LeCun, C. Cortes, C. Burges, 1998)."""
 
 from pathlib import Path
+from typing import Literal
 
 from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, Source
 from xtrain.data.idx import load_idx
+from xtrain.spec.base import frozen
 
 INFO = DatasetInfo(
     name="mnist",
@@ -48,3 +50,18 @@ SOURCE = Source(
 def load(data_dir: Path | None = None) -> Arrays:
     """Read MNIST; see `xtrain.data.load`."""
     return load_idx(SOURCE, INFO, data_dir)
+
+
+@frozen
+class MNIST:
+    """MNIST."""
+
+    name: Literal["mnist"] = "mnist"
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        return load(data_dir)

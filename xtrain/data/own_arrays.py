@@ -11,14 +11,15 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.data import cache
-from xtrain.data.base import Arrays, DatasetInfo, Section, measured
-from xtrain.errors import DataError, UsageError
+from xtrain.data.base import AbsolutePath, Arrays, DatasetInfo, measured
+from xtrain.errors import DataError
+from xtrain.spec.base import frozen
 
 Found = dict[str, NDArray[Any]]
 
@@ -46,26 +47,44 @@ _MALFORMED = (
 )
 
 
-def describe(section: Section) -> DatasetInfo:
-    """What the arrays say of themselves; kept until a file changes."""
-    where = _place(section)
+@frozen
+class _OwnArrays:
+    """Arrays at a `path`."""
 
-    def measure() -> DatasetInfo:
-        arrays, class_names = _checked(_found(where), where)
-        return measured(section.name, f"arrays of {where.name}", arrays, class_names)
+    name: str
+    path: AbsolutePath
 
-    return cache.info(cache.key(_files(where).values(), section.name), measure)
+    def info(self) -> DatasetInfo:
+        """What the arrays say of themselves; kept until a file changes."""
+        where = _place(self)
+
+        def measure() -> DatasetInfo:
+            arrays, class_names = _checked(_found(where), where)
+            return measured(self.name, f"arrays of {where.name}", arrays, class_names)
+
+        return cache.info(cache.key(_files(where).values(), self.name), measure)
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; `data_dir` is not looked at."""
+        where = _place(self)
+        return _checked(_found(where), where)[0]
 
 
-def read(section: Section, data_dir: Path | None) -> Arrays:
-    """Read both splits of `section.path`; `data_dir` is not looked at."""
-    where = _place(section)
-    return _checked(_found(where), where)[0]
+@frozen
+class Npz(_OwnArrays):
+    """Arrays in one .npz file."""
+
+    name: Literal["npz"] = "npz"
 
 
-def _place(section: Section) -> Path:
-    if section.path is None:
-        raise UsageError(f"data.name = {section.name!r}: data.path is missing, which says where it lies")
+@frozen
+class Npy(_OwnArrays):
+    """Arrays in a directory of .npy files."""
+
+    name: Literal["npy"] = "npy"
+
+
+def _place(section: _OwnArrays) -> Path:
     where = Path(section.path)
     # Unlike Path.is_file and is_dir, those of os.path take any name.
     if section.name == "npz" and not os.path.isfile(where):

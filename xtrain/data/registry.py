@@ -1,71 +1,56 @@
-"""The data sets there are: a new one is a module with `INFO` and `load`, and a place in the list below.
-
-What depends on more of a recipe than its name is a module with `describe` and `read`: SVHN, with or without
-its extra images, and one's own data.
-"""
+"""Data sets by name: a new one of ours is a module with a frozen class, and a place in the lists below."""
 
 from pathlib import Path
-from typing import Protocol
 
-from xtrain.data import cifar10, cifar100, digits, fashion_mnist, image_folder, mnist, own_arrays, svhn
-from xtrain.data.base import Arrays, DatasetInfo, Named, Section
-from xtrain.errors import UsageError, suggest
+import numpy as np
 
+from xtrain.data.base import DATASETS, Arrays, Dataset, DatasetInfo
+from xtrain.data.cifar10 import CIFAR10
+from xtrain.data.cifar100 import CIFAR100
+from xtrain.data.digits import Digits
+from xtrain.data.fashion_mnist import FashionMNIST
+from xtrain.data.image_folder import ImageFolder
+from xtrain.data.mnist import MNIST
+from xtrain.data.own_arrays import Npy, Npz
+from xtrain.data.svhn import SVHN
+from xtrain.errors import DataError, UsageError, suggest
+from xtrain.spec.parts import tags
 
-class Published(Protocol):
-    """What a data set's module has."""
+_PUBLISHED = (Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN)
+_OWN = (ImageFolder, Npz, Npy)
 
-    INFO: DatasetInfo
-
-    def load(self, data_dir: Path | None) -> Arrays:
-        """Read both splits, from files below `data_dir` where they are there."""
-
-
-class Described(Protocol):
-    """What the module of a data set has that depends on a recipe's section."""
-
-    def describe(self, section: Section) -> DatasetInfo:
-        """What is known of it."""
-
-    def read(self, section: Section, data_dir: Path | None) -> Arrays:
-        """Read both splits."""
-
-
-_MODULES: tuple[Published, ...] = (digits, mnist, fashion_mnist, cifar10, cifar100)
-_PUBLISHED = {module.INFO.name: module for module in _MODULES}
-_DESCRIBED: dict[str, Described] = {
-    svhn.INFO.name: svhn,
-    "image_folder": image_folder,
-    "npz": own_arrays,
-    "npy": own_arrays,
-}
-OWN = ("image_folder", "npz", "npy")
-"""Kinds of one's own data; a recipe names one as `data.name`, and where it lies as `data.path`."""
+for _kind in (*_PUBLISHED, *_OWN):
+    DATASETS.register(_kind)
 
 
 def names() -> list[str]:
     """Every published data set's name, the smallest data set first."""
-    return [name for name in (*_PUBLISHED, *_DESCRIBED) if name not in OWN]
+    return [name for kind in _PUBLISHED for name in tags(kind)]
 
 
-def info(section: Section | str) -> DatasetInfo:
-    """What is known of a data set, given by its name or by a recipe's section.
+def own() -> list[str]:
+    """Names of the kinds of one's own data, each of which takes a `path`."""
+    return [name for kind in _OWN for name in tags(kind)]
+
+
+def info(chosen: Dataset | str) -> DatasetInfo:
+    """What is known of a data set, given by its name or as a recipe's value.
 
     A published one is not loaded for it. One's own is, but what it says of itself is kept in the user's cache
     directory until a file changes.
 
     Raises:
-        UsageError: no data set has that name.
+        UsageError: no data set has that name, or the name alone does not say which one is meant.
         DataError: one's own data is missing or malformed.
 
     """
-    chosen = _chosen(section)
-    if chosen.name in _PUBLISHED:
-        return _PUBLISHED[chosen.name].INFO
-    return _DESCRIBED[chosen.name].describe(chosen)
+    found = _chosen(chosen).info()
+    if not isinstance(found, DatasetInfo):
+        raise DataError(f"its info() gives {type(found).__name__}, not DatasetInfo", where=_name(chosen))
+    return found
 
 
-def load(section: Section | str, data_dir: Path | None = None) -> Arrays:
+def load(chosen: Dataset | str, data_dir: Path | None = None) -> Arrays:
     """Read a data set, downloading a published one where it is not found.
 
     Its files are looked for below `data_dir`, then `$XTRAIN_DATA`, then the user's cache directory; see
@@ -73,18 +58,38 @@ def load(section: Section | str, data_dir: Path | None = None) -> Arrays:
 
     Raises:
         UsageError: no data set has that name.
-        DataError: a file is missing and can't be downloaded, is not the published one, or is malformed.
+        DataError: a file is missing and can't be downloaded, is not the published one, or is malformed; or a
+            data set of another package gives other arrays than it should.
 
     """
-    chosen = _chosen(section)
-    if chosen.name in _PUBLISHED:
-        return _PUBLISHED[chosen.name].load(data_dir)
-    return _DESCRIBED[chosen.name].read(chosen, data_dir)
+    arrays = _chosen(chosen).load(data_dir)
+    for split in ("train", "test"):
+        if problem := _problem(arrays, split):
+            raise DataError(f"its {split} split {problem}", where=_name(chosen))
+    return arrays
 
 
-def _chosen(section: Section | str) -> Section:
-    chosen = Named(section) if isinstance(section, str) else section
-    if chosen.name not in (*_PUBLISHED, *_DESCRIBED):
-        remedy = suggest(chosen.name, [*names(), *OWN])
-        raise UsageError(f"there is no data set {chosen.name!r}", remedy=remedy)
-    return chosen
+def _problem(arrays: Arrays, split: str) -> str:
+    """What is wrong with the arrays of a split; empty where nothing is."""
+    images, labels = (getattr(arrays, f"{split}_{part}", None) for part in ("images", "labels"))
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        return "has no images of uint8 [N, channels, height, width]"
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        return f"has no labels of int64 [N], one for each of its {len(images)} images"
+    return ""
+
+
+def _name(chosen: Dataset | str) -> str:
+    return chosen if isinstance(chosen, str) else chosen.name
+
+
+def _chosen(chosen: Dataset | str) -> Dataset:
+    if not isinstance(chosen, str):
+        return chosen
+    kind = DATASETS.find(chosen)
+    if kind is None:
+        raise UsageError(f"there is no data set {chosen!r}", remedy=suggest(chosen, DATASETS.names()))
+    try:
+        return kind()
+    except ValueError:
+        raise UsageError(f"{chosen!r} is named without the keys that say which one is meant") from None

@@ -8,13 +8,16 @@ Mean and standard deviation are the ones in general use, of the training images 
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.data.base import Arrays, DatasetInfo, Section
+from xtrain.data.base import Arrays, DatasetInfo
 from xtrain.data.files import Published, Source, locate
 from xtrain.errors import DataError
+from xtrain.spec.base import frozen
+from xtrain.system.distribution import need
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -54,20 +57,33 @@ SOURCE = Source(
 )
 
 
-def describe(section: Section) -> DatasetInfo:
-    """What is known of it, with or without the extra training images."""
-    return replace(INFO, train=INFO.train + EXTRA) if section.extra else INFO
+@frozen
+class SVHN:
+    """SVHN, the cropped digits.
 
+    Args:
+        name: of the data set.
+        extra: the extra training images too, after the others.
 
-def read(section: Section, data_dir: Path | None) -> Arrays:
-    """Read SVHN; see `xtrain.data.load`. The extra images follow the other training images."""
-    wanted = [name for name in SOURCE.files if section.extra or name != EXTRA_FILE]
-    paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
-    train = read_mat(paths[TRAIN_FILE])
-    if section.extra:
-        (images, labels), (more_images, more_labels) = train, read_mat(paths[EXTRA_FILE])
-        train = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
-    return Arrays(*train, *read_mat(paths[TEST_FILE]))
+    """
+
+    name: Literal["svhn"] = "svhn"
+    extra: bool = False
+
+    def info(self) -> DatasetInfo:
+        """What is published of it."""
+        return replace(INFO, train=INFO.train + EXTRA) if self.extra else INFO
+
+    def load(self, data_dir: Path | None) -> Arrays:
+        """Both splits; see `xtrain.data.load`."""
+        need("scipy", "svhn", "a .mat file of SVHN")  # said before a gigabyte is fetched
+        wanted = [name for name in SOURCE.files if self.extra or name != EXTRA_FILE]
+        paths = locate(replace(SOURCE, files={name: SOURCE.files[name] for name in wanted}), data_dir)
+        train = read_mat(paths[TRAIN_FILE])
+        if self.extra:
+            (images, labels), (more_images, more_labels) = train, read_mat(paths[EXTRA_FILE])
+            train = np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
+        return Arrays(*train, *read_mat(paths[TEST_FILE]))
 
 
 def read_mat(path: Path) -> Pair:
@@ -75,6 +91,7 @@ def read_mat(path: Path) -> Pair:
 
     Only for files whose hash was checked: scipy's compiled reader can crash on a file with changed bytes.
     """
+    need("scipy", "svhn", "a .mat file of SVHN")
     from scipy import io  # noqa: PLC0415 - slow to import, and seldom needed
 
     try:

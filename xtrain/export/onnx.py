@@ -4,7 +4,6 @@ Importing this loads no onnx; writing a file does.
 """
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from xtrain.errors import UsageError
 from xtrain.spec import Lowerings, ModelSpec, Node, OptimizerSpec, State
 from xtrain.spec import layers as spec
+from xtrain.system.distribution import need, version
 
 OPSET, IR = 17, 8
 """Those of ONNX 1.12 (2022), which has every operator used here: onnxruntime reads them since 1.12. Left to
@@ -194,10 +194,9 @@ class Onnx:
         self, path: Path, model: ModelSpec, optimizer: OptimizerSpec, weights: State, moments: State | None
     ) -> None:
         """Checked by ONNX's own rules first, shapes included."""
-        try:
-            from onnx import TensorProto, checker, helper, numpy_helper  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise UsageError("onnx is not installed", remedy="pip install 'xtrain[onnx]'") from error
+        need("onnx", "onnx", "an ONNX file")
+        from onnx import TensorProto, checker, helper, numpy_helper  # noqa: PLC0415 - an extra
+
         graph = lower(model, weights)
         ends = {"images": model.input_shape, "logits": model.output_shape}
         images, logits = (
@@ -215,7 +214,7 @@ class Onnx:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR,
             producer_name="xtrain",
-            producer_version=version("xtrain"),
+            producer_version=version(),
         )
         checker.check_model(made, full_check=True)
         path.write_bytes(made.SerializeToString())

@@ -11,6 +11,7 @@ import platformdirs
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.homes import executable
 from xtrain.system import package
+from xtrain.system.distribution import clone
 from xtrain.system.files import remove
 
 
@@ -47,7 +48,7 @@ def install(backend: str) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     python = [] if os.environ.get("UV_PYTHON") else ["--python", sys.executable]
     remove(place)  # of an earlier version, or half done
-    where = package.clone() or place.parent  # this clone's settings hold, never those of the current folder
+    where = clone() or place.parent  # this clone's settings hold, never those of the current folder
     _run([uv, "venv", *python, str(place)], where)
     made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
     _run([uv, "pip", "install", "--python", str(made), *package.requirement(backend)], where)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from xtrain.models.mlp import head
-from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU
+from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU, Shape
 from xtrain.spec.base import Fraction, frozen
 
 
@@ -14,7 +14,7 @@ class LeNet:
     name: Literal["lenet"] = "lenet"
     dropout: Fraction = 0.0
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Two blocks of convolution, ReLU and pool, then the linear layers."""
         blocks: list[Layer] = []
         for channels in (6, 16):

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from xtrain.spec import LSTM, Last, Layer, Linear, Rows
+from xtrain.spec import LSTM, Last, Layer, Linear, Rows, Shape
 from xtrain.spec.base import Count, Depth, frozen
 
 
@@ -14,7 +14,7 @@ class RowsLSTM:
     hidden_size: Count = 128
     num_layers: Depth = 2
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Rows, LSTM, its last step, logits."""
         return (
             Rows(name="rows"),

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from xtrain.spec import Dropout, Flatten, Layer, Linear, ReLU
+from xtrain.spec import Dropout, Flatten, Layer, Linear, ReLU, Shape
 from xtrain.spec.base import Counts, Fraction, frozen
 
 
@@ -23,6 +23,6 @@ class MLP:
     hidden: Counts = (512, 512)
     dropout: Fraction = 0.0
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Flatten, hidden layers, logits."""
         return (Flatten(), *head(self.hidden, classes, self.dropout))

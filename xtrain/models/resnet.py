@@ -13,6 +13,7 @@ from xtrain.spec import (
     MaxPool2d,
     ReLU,
     Residual,
+    Shape,
 )
 from xtrain.spec.base import frozen
 
@@ -34,7 +35,7 @@ class ResNet:
     name: Literal["resnet18", "resnet34", "resnet50"]
     stem: Literal["imagenet", "cifar"] = "imagenet"
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Stem, stages, head."""
         bottleneck = self.name == "resnet50"
         stages = [stage(number, count, bottleneck) for number, count in enumerate(_BLOCKS[self.name], 1)]

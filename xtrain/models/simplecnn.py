@@ -3,7 +3,7 @@
 from typing import Literal
 
 from xtrain.models.mlp import head
-from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU
+from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU, Shape
 from xtrain.spec.base import Counts, Fraction, NonNegativeInt, frozen
 
 
@@ -17,7 +17,7 @@ class SimpleCNN:
     hidden: Counts = (128,)
     dropout: Fraction = 0.0
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """The blocks, then the linear layers."""
         blocks: list[Layer] = []
         for channels in self.channels:

@@ -7,7 +7,7 @@ the convolution before resnet18's stages, whose scale the batch norm after it ta
 from typing import Literal
 
 from xtrain.models import resnet, vgg
-from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU
+from xtrain.spec import Conv2d, Flatten, Layer, MaxPool2d, ReLU, Shape
 from xtrain.spec.base import Fraction, frozen
 
 
@@ -21,7 +21,7 @@ class SVHNResNet:
 
     name: Literal["svhn_resnet", "svhn_resnet2"]
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Stem, stages, head."""
         last = 3 if self.name == "svhn_resnet" else 4
         stages = (layer for number in range(2, last + 1) for layer in resnet.stage(number, blocks=2))
@@ -38,7 +38,7 @@ class SVHNVGG:
     name: Literal["svhn_vgg"] = "svhn_vgg"
     dropout: Fraction = 0.5
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Features, classifier."""
         added = (Conv2d(out_channels=128, kernel_size=3, padding=1), ReLU(), MaxPool2d(kernel_size=2))
         layers = (*vgg.features((2, 2), batch_norm=False)[:9], *added)

@@ -14,6 +14,7 @@ from xtrain.spec import (
     Linear,
     MaxPool2d,
     ReLU,
+    Shape,
 )
 from xtrain.spec.base import Fraction, frozen
 from xtrain.spec.tensors import Init
@@ -44,7 +45,7 @@ class VGG:
     head: Literal["imagenet", "cifar"] = "imagenet"
     dropout: Fraction = 0.5
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """Features, the head's pool, classifier."""
         plain = self.name.removesuffix("_bn")
         pool = (AdaptiveAvgPool2d(name="avgpool", output_size=7),) if self.head == "imagenet" else ()

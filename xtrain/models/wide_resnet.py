@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from xtrain.models.resnet import convolution, head
-from xtrain.spec import AnyLayer, BatchNorm2d, Dropout, Layer, ReLU, Residual
+from xtrain.spec import AnyLayer, BatchNorm2d, Dropout, Layer, ReLU, Residual, Shape
 from xtrain.spec.base import LARGEST, Depth, Fraction, frozen
 
 _LARGEST_FACTOR = 64
@@ -35,7 +35,7 @@ class WideResNet:
     width: Annotated[int, Field(ge=1, le=LARGEST // _LARGEST_FACTOR)] = 10
     dropout: Fraction = 0.0
 
-    def layout(self, classes: int) -> tuple[Layer, ...]:
+    def layers(self, input_shape: Shape, classes: int) -> tuple[Layer, ...]:
         """A convolution to 16 channels, the stages, a last norm, global pool, logits."""
         layers: list[Layer] = [convolution("conv1", 16, 3)]
         for number, before in enumerate((16, 16 * self.width, 32 * self.width), 1):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xtrain import homes
+from xtrain.parity import outcome
 from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import compare
 from xtrain.parity.outcome import MARGIN
@@ -27,6 +28,12 @@ def record_all(job: Job, choices: Sequence[Options], ask: Ask, folder: Path, say
     return paths
 
 
+def require(ask: Ask) -> None:
+    """`MissingError` where what is recorded could not be judged here."""
+    if "P6" in ask.levels:
+        outcome.require()
+
+
 def judge(paths: Sequence[Path], margin: float = MARGIN) -> Certificate:
     """Compare traces, from wherever they are."""
     traces = [load(path) for path in paths]
@@ -47,5 +54,6 @@ def again(given: Certificate, data_dir: Path | None, folder: Path, say: Say) -> 
     for facts in given.facts:
         options = Options(facts["backend"], facts["device"], facts["threads"], data_dir)
         ask = Ask(tuple(facts["levels"]), facts["steps"], facts["seeds"])
+        require(ask)
         paths += record_all(job, [options], ask, folder, say)
     return judge(paths, MARGIN if given.margin is None else given.margin)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xtrain.system.distribution import need
+
 ALPHA = 0.05
 POWER = 0.9
 MARGIN = 0.01
@@ -47,6 +49,11 @@ def half_width(spread: float, seeds: int) -> float:
     return _quantile(1 - ALPHA, seeds - 1) * spread / math.sqrt(seeds) if seeds > 1 else math.inf
 
 
+def require() -> None:
+    """`MissingError` where intervals can't be computed; to be called before hours of training."""
+    need("scipy", "parity", "level P6, the outcome over seeds,")
+
+
 def seeds_needed(spread: float, margin: float = MARGIN) -> int | None:
     """Fewest seeds with which the tests conclude with `POWER` where nothing differs; None above 10,000.
 
@@ -62,6 +69,7 @@ def seeds_needed(spread: float, margin: float = MARGIN) -> int | None:
 
 
 def _quantile(probability: float, freedom: int) -> float:
+    require()
     from scipy.stats import t  # noqa: PLC0415 - takes half a second to load
 
     return float(t.ppf(probability, freedom))

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from xtrain.conformance.noise import EPSILON
+from xtrain.errors import MissingError
 from xtrain.parity.certificate import Certificate
 from xtrain.parity.compare import TRAJECTORY, Row, envelope, relative, worst
 from xtrain.parity.trace import UNITS
+from xtrain.runs.run import note
+from xtrain.system.distribution import need
 from xtrain.system.files import write_atomically
 
 _HEADERS = ("level", "backends", "figure", "difference", "noise", "allowed", "")
@@ -33,7 +36,7 @@ def page(certificate: Certificate) -> str:
         _about(certificate),
         "<h2>The figure of each level and pair that comes nearest to its bound</h2>",
         _rows(worst(certificate.rows)),
-        figure(certificate) if all(certificate.losses.values()) else "",
+        _picture(certificate),
         "<h2>Recorded by</h2>",
         _table(("backend", "device", "steps", "versions", "system"), map(_machine, certificate.facts)),
         f"<details><summary>All figures</summary>{_rows(certificate.rows)}</details>",
@@ -43,8 +46,20 @@ def page(certificate: Certificate) -> str:
     return _PAGE.format(title=title, style=_STYLE, body="\n".join(parts))
 
 
+def _picture(certificate: Certificate) -> str:
+    """The figure, or why there is none."""
+    if not all(certificate.losses.values()):
+        return ""
+    try:
+        return figure(certificate)
+    except MissingError as error:
+        note(f"no picture in the page: {error}")
+        return f"<p>No picture: {escape(error.problem)}.</p>"
+
+
 def figure(certificate: Certificate) -> str:
     """Curves over one another, and below the difference of each pair with what is allowed, as SVG."""
+    need("matplotlib", "parity", "the picture of a certificate")
     # matplotlib takes a second to load; the object interface leaves its global state alone.
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415

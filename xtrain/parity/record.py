@@ -4,7 +4,6 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from xtrain.recipe.recipe import SEEDS
 from xtrain.runs.checkpoint import Checkpoint
 from xtrain.runs.progress import Progress
 from xtrain.spec import State
+from xtrain.system.distribution import version
 from xtrain.system.machine import environment
 from xtrain.training import assembly
 from xtrain.training.assembly import Options
@@ -176,7 +176,7 @@ def _facts(backend: Backend, recipe: Recipe, ask: Ask, steps: int, threads: int 
         "recipe": text,
         "recipe_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "versions": {
-            "xtrain": version("xtrain"),
+            "xtrain": version(),
             "python": platform.python_version(),
             "numpy": np.__version__,
             backend.name: found.version,

@@ -4,40 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from xtrain import data
-from xtrain.errors import RecipeError, suggest
+from xtrain.errors import RecipeError
 from xtrain.recipe.data import Data
 from xtrain.recipe.schedules import Schedule
 from xtrain.recipe.watch import Metric
 from xtrain.spec import (
-    NLL,
     SGD,
     Adagrad,
     BatchNorm2d,
-    LogSoftmax,
     LossSpec,
     ModelSpec,
     OptimizerSpec,
     RMSprop,
 )
 from xtrain.spec.tensors import ShapeError
-
-_KEYS = {"path": data.OWN, "image_size": ("image_folder",), "fit": ("image_folder",), "extra": ("svhn",)}
-"""Keys of `[data]` that only some data sets have."""
-
-
-def check_keys(section: Data, where: object) -> None:
-    """Refuse keys that mean nothing for the data set; they would be ignored."""
-    allowed = [*data.names(), *data.OWN]
-    if section.name not in allowed:
-        raise RecipeError(
-            f"data.name = {section.name!r}: unknown; {suggest(section.name, allowed)}", where=where
-        )
-    if section.name in data.OWN and not section.path:
-        raise RecipeError(f"data.path is missing: it says where the {section.name} data lies", where=where)
-    for key, owners in _KEYS.items():
-        given = getattr(section, key)
-        if given is not None and section.name not in owners:
-            raise RecipeError(f"data.{key} = {given!r}: only for {', '.join(owners)}", where=where)
 
 
 def check_data(section: Data, about: data.DatasetInfo, where: object) -> Data:
@@ -92,12 +72,8 @@ def check_loss(loss: LossSpec, model: ModelSpec, where: object) -> None:
             )
         if not any(loss.class_weights):
             raise RecipeError("loss.class_weights: one has to be above 0", where=where)
-    if isinstance(loss, NLL) and not isinstance(model.nodes[-1].layer, LogSoftmax):
-        raise RecipeError(
-            "loss.name = 'nll': takes log-probabilities, and the model does not end in log_softmax; "
-            'end its layers with { op = "log_softmax" }, or take cross_entropy',
-            where=where,
-        )
+    if problem := loss.unfit(model):
+        raise RecipeError(f"loss.name = {loss.name!r}: {problem}", where=where)
 
 
 def check_momentum(schedule: Schedule, optimizer: OptimizerSpec, where: object) -> None:

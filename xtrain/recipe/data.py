@@ -1,16 +1,16 @@
 """The `[data]` section."""
 
-import os
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field, Strict
 
 from xtrain import plan
-from xtrain.data import DatasetInfo
+from xtrain.data import DATASETS, Dataset, DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
-from xtrain.spec.base import Count, Side, frozen
+from xtrain.spec.base import Count, frozen
 from xtrain.spec.tensors import ShapeError
 
 
@@ -37,6 +37,9 @@ class Validation:
     balanced: bool = False
 
 
+_Statistics = Normalize | Literal["dataset", "imagenet"]
+
+
 def _statistics(given: Any) -> Any:
     """What a word stands for; None is the data set's own."""
     if not isinstance(given, str):
@@ -46,51 +49,35 @@ def _statistics(given: Any) -> Any:
     return IMAGENET if given == "imagenet" else None
 
 
-def _absolute(path: str | None) -> str | None:
-    """The run's own copy of a recipe is read from anywhere."""
-    return os.path.abspath(os.path.expanduser(path)) if path else path
-
-
-AbsolutePath = Annotated[str | None, AfterValidator(_absolute)]
-
-
 @frozen
 class Data:
     """What is trained on, and in which batches.
 
     Args:
-        name: of a published data set, or `image_folder`, `npz`, `npy` for one's own.
+        dataset: the data set; its keys, `name` among them, stand in the section itself.
         batch_size, eval_batch_size: samples.
         augment: what is done to the images of training, in order.
         eval_transform: what is done to those of validation and test; it ends in images of the same size.
         normalize: figures, `"imagenet"`, or `"dataset"`, which is what holds without it: the data set's own.
         drop_last: leave out an incomplete last batch of training.
-        path: where one's own data lies, from the current directory.
-        image_size, fit: of an image folder, see `xtrain.data.image_folder`.
-        extra: SVHN's extra training images, too.
         validation: what of the training images is kept for validation.
 
     """
 
-    name: str
+    inline: ClassVar[str] = "dataset"
+    dataset: Annotated[Dataset, DATASETS]
     batch_size: Count
     eval_batch_size: Count = 256
     augment: Annotated[tuple[Augment, ...], Strict(False)] = ()
     eval_transform: Annotated[tuple[Transform, ...], Strict(False)] = ()
-    normalize: Annotated[Normalize | None, BeforeValidator(_statistics)] = None
+    normalize: Annotated[Normalize | None, BeforeValidator(_statistics, _Statistics)] = None
     drop_last: bool = False
-    path: AbsolutePath = None
-    image_size: Side | None = None
-    fit: Literal["resize", "center_crop"] | None = None
-    extra: bool | None = None
     validation: Validation | None = None
 
-    def __post_init__(self) -> None:
-        # Defaults that only one data set has.
-        if self.name == "image_folder" and self.fit is None:
-            object.__setattr__(self, "fit", "resize")
-        if self.name == "svhn" and self.extra is None:
-            object.__setattr__(self, "extra", False)
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return self.dataset.name
 
     def input_shape(self, about: DatasetInfo) -> Shape:
         """(channels, height, width) of what the model is given; `ShapeError` where there is no such one."""
@@ -121,6 +108,22 @@ class Data:
     def validation_samples(self, about: DatasetInfo) -> int:
         """How many images are kept for validation."""
         return plan.held_out_count(about.train, self.validation.fraction) if self.validation else 0
+
+
+BATCHES = {field.name for field in fields(Data)} - {Data.inline}
+
+
+def nested(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A `[data]` section as TOML has it, with the data set's own keys apart."""
+    given = {key: value for key, value in section.items() if key in BATCHES}
+    return {Data.inline: {key: value for key, value in section.items() if key not in BATCHES}, **given}
+
+
+def flat(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What `nested` was given."""
+    dataset = dict(section[Data.inline])
+    given = {key: value for key, value in section.items() if key != Data.inline}
+    return {"name": dataset.pop("name"), **given, **dataset}
 
 
 def transformed(steps: Sequence[Augment], shape: Shape, key: str) -> Shape:

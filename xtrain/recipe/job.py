@@ -12,7 +12,7 @@ from xtrain import plan
 from xtrain.data import DatasetInfo
 from xtrain.recipe.data import Normalize
 from xtrain.recipe.schedules import Clock
-from xtrain.recipe.watch import Watch
+from xtrain.recipe.watch import Metric, Watch
 from xtrain.spec import Draws, ModelSpec, StepInput
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ class Job:
         normalize = self.recipe.data.normalize
         assert normalize is not None  # a job's defaults are explicit
         return normalize
+
+    @property
+    def monitor(self) -> Metric:
+        """The figure of an epoch that the best one goes by."""
+        monitor = self.recipe.loop.monitor
+        assert monitor is not None  # a job's defaults are explicit
+        return monitor
 
     @cached_property
     def samples(self) -> int:

@@ -2,21 +2,31 @@
 
 import os
 import tomllib
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xtrain import models
-from xtrain.errors import RecipeError, UsageError, suggest
-from xtrain.recipe.checks import check_keys, check_momentum, check_watched
+from xtrain.data import DATASETS
+from xtrain.errors import PluginError, RecipeError, UsageError, suggest
+from xtrain.models import MODELS
+from xtrain.recipe.checks import check_momentum, check_watched
+from xtrain.recipe.data import BATCHES, nested
+from xtrain.recipe.job import Job
 from xtrain.recipe.recipe import Recipe
-from xtrain.recipe.schedules import Schedule
-from xtrain.spec import LossSpec, OptimizerSpec
-from xtrain.spec.validation import tags, validated
+from xtrain.recipe.schedules import SCHEDULES
+from xtrain.spec.loss import LOSSES
+from xtrain.spec.optimizer import OPTIMIZERS
+from xtrain.spec.parts import Parts
+from xtrain.spec.validation import validated
 
 # A choice with a name has keys of its own: choosing another drops those it does not have.
-_NAMED = ("model", "loss", "optimizer", "schedule")
+_NAMED: Mapping[str, Parts[Any]] = {
+    "data": DATASETS,
+    "model": MODELS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
 
 
 def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -37,14 +47,25 @@ def load_recipe(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     return parse(values, where=path, overrides=overrides)
 
 
+def job_of(
+    recipe: Recipe | Mapping[str, Any] | str | Path, overrides: Mapping[str, Any] | None = None
+) -> Job:
+    """A recipe over its data, however a program gives it: as a value, a mapping, a path or a name."""
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe, overrides).bind(where=find(recipe))
+    values = recipe.to_dict() if isinstance(recipe, Recipe) else recipe
+    return parse(values, "recipe", overrides).bind(where="recipe")
+
+
 def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A checked recipe from plain values, which looks at no data; `where` is what errors name."""
     merged = _override(dict(values), overrides or {}, where)
     model = merged.get("model")
     if isinstance(model, dict) and "layers" in model and "name" not in model:
         merged["model"] = {"name": "custom", **model}
+    if isinstance(merged.get("data"), dict):
+        merged["data"] = nested(merged["data"])
     recipe = validated(Recipe, merged, where)
-    check_keys(recipe.data, where)
     check_momentum(recipe.schedule, recipe.optimizer, where)
     watched = {"loop.monitor": recipe.loop.monitor, "schedule.monitor": recipe.schedule.watched}
     watched |= {"stopping.monitor": recipe.stopping.monitor} if recipe.stopping else {}
@@ -96,18 +117,13 @@ def _rank(key: str) -> tuple[int, bool]:
 
 def _drop_own_keys(table: dict[str, Any], section: str, name: Any) -> None:
     """Keep only the keys that the newly named choice has too; an unknown name is refused later."""
-    kinds: tuple[Any, ...] = {
-        "model": tuple(models.FAMILIES.values()),
-        "loss": _members(LossSpec),
-        "optimizer": _members(OptimizerSpec),
-        "schedule": _members(Schedule),
-    }[section]
-    for kind in kinds:
-        if name in tags(kind) and table.get("name") not in tags(kind):
-            for key in set(table) - set(kind.__dataclass_fields__):
-                del table[key]
-
-
-def _members(union: Any) -> tuple[Any, ...]:
-    """The types of an annotated union."""
-    return typing.get_args(typing.get_args(union)[0])
+    if table.get("name") == name or not isinstance(name, str):
+        return
+    try:
+        before, kind = (_NAMED[section].find(each) for each in (str(table.get("name")), name))
+    except PluginError:
+        return
+    if kind and kind is not before:
+        shared = BATCHES if section == "data" else set()
+        for key in set(table) - set(kind.__dataclass_fields__) - shared:
+            del table[key]

@@ -5,16 +5,17 @@ from pathlib import PureWindowsPath
 from typing import Annotated, Any, cast
 
 import tomli_w
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from xtrain import data, models
-from xtrain.data import DatasetInfo
+from xtrain.data import AbsolutePath, DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.recipe import limits
 from xtrain.recipe.checks import check_batches, check_data, check_loss
-from xtrain.recipe.data import AbsolutePath, Data
+from xtrain.recipe.data import Data, flat
 from xtrain.recipe.job import Job
 from xtrain.recipe.loop import Loop
+from xtrain.recipe.observers import AnyObserver
 from xtrain.recipe.schedules import Constant, Schedule
 from xtrain.recipe.stopping import EarlyStopping
 from xtrain.recipe.watch import Metric
@@ -41,18 +42,34 @@ def _names_a_file(name: str) -> str:
 
 @frozen
 class Recipe:
-    """One training, whatever the framework."""
+    """One training, whatever the framework.
+
+    Args:
+        name: what the run's directory is called after.
+        seed: of all random choices: initial weights, order, augmentation, dropout.
+        data: what is trained on.
+        model: a family with its options, or layers spelled out.
+        init_from: a run or a file whose weights the training begins with.
+        loss: what is made small.
+        optimizer: how the weights are changed.
+        schedule: how the learning rate goes on from step to step.
+        stopping: when to stop before the last epoch.
+        loop: how long, and how often something is kept.
+        observers: who watches, besides what every run records.
+
+    """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$"), AfterValidator(_names_a_file)]
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     data: Data
     model: models.AnyModel
-    init_from: AbsolutePath = None
+    init_from: AbsolutePath | None = None
     loss: LossSpec = CrossEntropy()
     optimizer: OptimizerSpec
     schedule: Schedule = Constant()
     stopping: EarlyStopping | None = None
     loop: Loop
+    observers: Annotated[tuple[AnyObserver, ...], Strict(False)] = ()
 
     def bind(self, info: DatasetInfo | None = None, where: object = None) -> Job:
         """The training that this recipe is over a data set with these facts.
@@ -66,7 +83,7 @@ class Recipe:
             RecipeError: the recipe can't be run over this data.
 
         """
-        about = info or data.info(self.data)
+        about = info or data.info(self.data.dataset)
         section = check_data(self.data, about, where)
         limits.check_images(section, about, where)
         try:
@@ -95,7 +112,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every default explicit."""
-        plain = _plain(asdict(self))
+        values = asdict(self)
+        plain = _plain({**values, "data": flat(values["data"])})
         assert isinstance(plain, dict)
         return plain
 

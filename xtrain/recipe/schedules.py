@@ -22,6 +22,7 @@ from xtrain.spec.base import (
     epochs_of,
     frozen,
 )
+from xtrain.spec.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,12 @@ class Warmup:
 
 @frozen
 class Base:
-    """What every schedule has."""
+    """What every schedule has; those that count steps or epochs derive from `Warmable`.
+
+    Args:
+        name: which schedule it is.
+
+    """
 
     name: str
 
@@ -110,9 +116,24 @@ class Base:
         return False
 
 
+SCHEDULES = Parts[Base](
+    "Schedule",
+    "xtrain.schedules",
+    "name",
+    ("lr", "momentum", "moves_momentum", "needs_epochs", "watched", "watching", "update"),
+)
+Schedule = Annotated[Base, SCHEDULES]
+
+
 @frozen
 class Warmable(Base):
-    """What every schedule but the one-cycle has."""
+    """What every schedule but the one-cycle has.
+
+    Args:
+        by: what is counted, finished epochs or finished steps.
+        warmup: how the learning rate rises at the beginning, such as `{ length = 100 }`, in steps.
+
+    """
 
     by: Literal["epoch", "step"] = "epoch"
     warmup: Warmup | None = None
@@ -127,6 +148,7 @@ class Warmable(Base):
         return lr
 
 
+@SCHEDULES.register
 @frozen
 class Constant(Warmable):
     """The optimizer's lr throughout."""
@@ -134,6 +156,7 @@ class Constant(Warmable):
     name: Literal["constant"] = "constant"
 
 
+@SCHEDULES.register
 @frozen
 class MultiStep(Warmable):
     """MultiStepLR: lr * gamma ** (milestones passed)."""
@@ -148,6 +171,7 @@ class MultiStep(Warmable):
         return lr * _power(self.gamma, sum(milestone <= passed for milestone in self.milestones))
 
 
+@SCHEDULES.register
 @frozen
 class Step(Warmable):
     """StepLR: lr * gamma ** (passed // step_size)."""
@@ -161,6 +185,7 @@ class Step(Warmable):
         return lr * _power(self.gamma, clock.passed(self.by) // self.step_size)
 
 
+@SCHEDULES.register
 @frozen
 class Exponential(Warmable):
     """ExponentialLR: lr * gamma ** passed."""
@@ -173,11 +198,15 @@ class Exponential(Warmable):
         return lr * _power(self.gamma, clock.passed(self.by))
 
 
+@SCHEDULES.register
 @frozen
 class Cosine(Warmable):
     """CosineAnnealingLR: min_lr + (lr - min_lr) * (1 + cos(pi * passed / period)) / 2.
 
-    `period`: T_max; by default the whole run.
+    Args:
+        period: T_max; by default the whole run.
+        min_lr: the learning rate at the end of a period.
+
     """
 
     name: Literal["cosine"] = "cosine"
@@ -195,6 +224,7 @@ class Cosine(Warmable):
         return self.min_lr + (lr - self.min_lr) * (1 + math.cos(math.pi * share)) / 2
 
 
+@SCHEDULES.register
 @frozen
 class OneCycle(Base):
     """OneCycleLR by step: up from lr / div_factor to lr, then down to lr / div_factor / final_div_factor.
@@ -253,6 +283,7 @@ class Reductions(Watch):
     resting: int = 0
 
 
+@SCHEDULES.register
 @frozen
 class Plateau(Warmable):
     """ReduceLROnPlateau: lr * factor once `monitor` has not got better for more than `patience` epochs.
@@ -294,8 +325,3 @@ class Plateau(Warmable):
             state.resting, state.waited = state.resting - 1, 0
         if state.waited > self.patience:
             state.made, state.resting, state.waited = state.made + 1, self.cooldown, 0
-
-
-Schedule = Annotated[
-    Constant | MultiStep | Step | Exponential | Cosine | OneCycle | Plateau, Field(discriminator="name")
-]

@@ -9,9 +9,10 @@ from xtrain.recipe import Recipe, parse
 
 _FREE = {
     "loop": ("epochs", "log_every", "checkpoint_every", "keep_last"),
-    # Data is bound by its own hash, so that it may lie elsewhere; the first weights are in the checkpoint.
+    # Data is bound by its own hash, so that it may lie elsewhere; the first weights are in the checkpoint;
+    # observers steer nothing.
     "data": ("path",),
-    "": ("name", "init_from"),
+    "": ("name", "init_from", "observers"),
 }
 
 

@@ -4,26 +4,30 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xtrain import data
 from xtrain.errors import CheckpointError, UsageError, XtrainError
 from xtrain.recipe import Job, Recipe, load_recipe
-from xtrain.runs import about, folder
+from xtrain.runs import about, folder, picture
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.about import About
 from xtrain.runs.checkpoint import Checkpoint
-from xtrain.runs.metrics import Record, Written, is_as_written, read_records, trimmed
+from xtrain.runs.metrics import Record, Written, is_as_written, trimmed
+from xtrain.runs.records import Records
 from xtrain.spec import ModelSpec
 from xtrain.system.files import identity, write_atomically
 from xtrain.system.locks import Held, NoLocksError, locked, watched
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _NOTES = logging.getLogger("xtrain.note")
 _TRIES = 100
 _FREE = ("loop.epochs", "loop.log_every", "loop.checkpoint_every", "loop.keep_last")
 
 
-class Run:
+class Run(Records):
     """A run on disk. What it says of itself is read anew each time.
 
     Args:
@@ -32,7 +36,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(Path(path))
         self._held: Held | None = None
         if not folder.is_run(self.path):
             raise UsageError(
@@ -141,7 +145,7 @@ class Run:
     def job_with(self, overrides: Mapping[str, Any]) -> Job:
         """The job a resume goes on with; see `recipe_with`. `UsageError` where recipe.toml is another's."""
         recipe, said = self.recipe_with(overrides), self.about
-        job = recipe.bind(said.facts or data.info(recipe.data), where=self.path / "recipe.toml")
+        job = recipe.bind(said.facts or data.info(recipe.data.dataset), where=self.path / "recipe.toml")
         said.check_recipe(job.recipe, None)
         return job
 
@@ -168,25 +172,9 @@ class Run:
         self.check_place()
         write_atomically(self.path / "run.json", folder.dumped(values))
 
-    @property
-    def metrics_path(self) -> Path:
-        """JSON lines, as they were recorded."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def history(self) -> list[Record]:
-        """Every record of `metrics.jsonl`; `XtrainError` names a damaged line."""
-        return read_records(self.metrics_path)
-
-    @property
-    def train(self) -> list[Record]:
-        """Records of kind train: epoch, step, loss, lr."""
-        return [record for record in self.history if record["kind"] == "train"]
-
-    @property
-    def epochs(self) -> list[Record]:
-        """Records of kind epoch: losses, accuracies and seconds."""
-        return [record for record in self.history if record["kind"] == "epoch"]
+    def plot(self) -> "Figure":
+        """Losses and accuracies by step, as a matplotlib figure; a notebook shows it."""
+        return picture.shown_figure([self])
 
     def check_history(self) -> None:
         """Say aloud where the records are not those that the last checkpoint knows of."""

@@ -12,18 +12,18 @@ from xtrain.spec.augment import (
     Resize,
     Transform,
 )
+from xtrain.spec.bases import BackendBase, DatasetBase, ModelBase, OptimizerBase
 from xtrain.spec.dropout import keep_mask
+from xtrain.spec.layer import AnyLayer, Layer
 from xtrain.spec.layers import (
     LSTM,
     AdaptiveAvgPool2d,
-    AnyLayer,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Dropout,
     Flatten,
     Last,
-    Layer,
     Linear,
     LogSoftmax,
     MaxPool2d,
@@ -31,13 +31,14 @@ from xtrain.spec.layers import (
     Residual,
     Rows,
 )
-from xtrain.spec.loss import MSE, NLL, CrossEntropy, LossSpec
-from xtrain.spec.lowering import Lowerings, Term, Tree, explain
+from xtrain.spec.loss import MSE, NLL, CrossEntropy, Loss, LossSpec
+from xtrain.spec.lowering import FORMULAS, Lowerings, Term, Tree, added, explain, masked, mean_of, targets
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSprop
 from xtrain.spec.order import pools_first, trace
 from xtrain.spec.rates import Rates, rates
 from xtrain.spec.run import (
+    Array,
     Draws,
     Metrics,
     Precision,
@@ -45,10 +46,13 @@ from xtrain.spec.run import (
     Split,
     State,
     StepInput,
+    metrics,
 )
+from xtrain.spec.scaling import LossScale
 from xtrain.spec.tensors import Shape, TensorSpec, from_bfloat16
 
 __all__ = [
+    "FORMULAS",
     "LSTM",
     "MSE",
     "NLL",
@@ -58,14 +62,17 @@ __all__ = [
     "AdamW",
     "AdaptiveAvgPool2d",
     "AnyLayer",
+    "Array",
     "Augment",
     "AvgPool2d",
+    "BackendBase",
     "BatchNorm2d",
     "CenterCrop",
     "ColorJitter",
     "Conv2d",
     "CrossEntropy",
     "Cutout",
+    "DatasetBase",
     "Draws",
     "Dropout",
     "Flatten",
@@ -73,12 +80,16 @@ __all__ = [
     "Layer",
     "Linear",
     "LogSoftmax",
+    "Loss",
+    "LossScale",
     "LossSpec",
     "Lowerings",
     "MaxPool2d",
     "Metrics",
+    "ModelBase",
     "ModelSpec",
     "Node",
+    "OptimizerBase",
     "OptimizerSpec",
     "Precision",
     "Probe",
@@ -100,10 +111,15 @@ __all__ = [
     "Term",
     "Transform",
     "Tree",
+    "added",
     "explain",
     "from_bfloat16",
     "keep_mask",
+    "masked",
+    "mean_of",
+    "metrics",
     "pools_first",
     "rates",
+    "targets",
     "trace",
 ]

@@ -5,11 +5,12 @@ and which shape it makes of an image. Pixels are uint8, before normalisation: a 
 value from 0 to 255, or a list with one for each channel.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, Strict, model_validator
 
 from xtrain.spec.base import LARGEST_SIDE, NonNegative, Side, frozen
+from xtrain.spec.parts import Parts
 from xtrain.spec.tensors import Shape, ShapeError
 
 Pixel = Annotated[int, Field(ge=0, le=255)]
@@ -24,6 +25,33 @@ HueShift = Annotated[float, Field(ge=-0.5, le=0.5)]
 Hue = Annotated[float, Field(ge=0, le=0.5)] | Annotated[tuple[HueShift, HueShift], Strict(False)]
 
 
+class Augmentation(Protocol):
+    """What every operation has.
+
+    One of another package does it itself: its `apply(pixels, words)` is given pixels uint8 [B, C, H, W] and
+    drawn words uint64 [B, words], and gives pixels.
+    """
+
+    words: ClassVar[int]
+
+    @property
+    def op(self) -> str:
+        """What selects it."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape (channels, height, width) that it makes of an image's; `ShapeError` where it can't."""
+
+
+AUGMENTS = Parts[Augmentation](
+    "Augmentation", "xtrain.augment", "op", ("op", "words", "output_shape", "apply")
+)
+TRANSFORMS = AUGMENTS.only("Transform", lambda kind: kind.words == 0)
+"""What is not drawn, so that it may be done to the images of an evaluation too."""
+Augment = Annotated[Augmentation, AUGMENTS]
+Transform = Annotated[Augmentation, TRANSFORMS]
+
+
+@AUGMENTS.register
 @frozen
 class RandomCrop:
     """Pads all four sides with zeros (before normalisation) and cuts a square at a drawn place."""
@@ -43,6 +71,7 @@ class RandomCrop:
         return shape[0], self.size, self.size
 
 
+@AUGMENTS.register
 @frozen
 class CenterCrop:
     """Cuts a square from the middle; a smaller image is padded with zeros first."""
@@ -56,6 +85,7 @@ class CenterCrop:
         return shape[0], self.size, self.size
 
 
+@AUGMENTS.register
 @frozen
 class Resize:
     """Scales to (height, width) `size`, or the smaller side to `size`; the larger then keeps the proportion.
@@ -78,6 +108,7 @@ class Resize:
         return (channels, longer, self.size) if height > width else (channels, self.size, longer)
 
 
+@AUGMENTS.register
 @frozen
 class RandomHorizontalFlip:
     """Mirrors left to right with probability `p`."""
@@ -91,6 +122,7 @@ class RandomHorizontalFlip:
         return shape
 
 
+@AUGMENTS.register
 @frozen
 class RandomRotation:
     """Turns counter-clockwise by a uniform angle between two `degrees`, or between -d and d of one."""
@@ -117,6 +149,7 @@ class RandomRotation:
         return _with_channels(shape, "fill", self.fill)
 
 
+@AUGMENTS.register
 @frozen
 class RandomErasing:
     """With probability `p` sets a rectangle to `value`: `scale` of the area, height to width as `ratio`.
@@ -145,6 +178,7 @@ class RandomErasing:
         return _with_channels(shape, "value", self.value)
 
 
+@AUGMENTS.register
 @frozen
 class Cutout:
     """Sets a square to `value`; its centre is any pixel, and what lies outside the image is cut off.
@@ -163,6 +197,7 @@ class Cutout:
         return _with_channels(shape, "value", self.value)
 
 
+@AUGMENTS.register
 @frozen
 class ColorJitter:
     """Changes brightness, contrast, saturation and hue by uniform factors, in a drawn order.
@@ -201,21 +236,6 @@ class ColorJitter:
         if shape[0] not in (1, 3):
             raise ShapeError(f"op = {self.op!r}: takes images of 1 or 3 channels, not {shape[0]}")
         return shape
-
-
-Augment = Annotated[
-    RandomCrop
-    | RandomHorizontalFlip
-    | RandomRotation
-    | RandomErasing
-    | Cutout
-    | ColorJitter
-    | CenterCrop
-    | Resize,
-    Field(discriminator="op"),
-]
-Transform = Annotated[CenterCrop | Resize, Field(discriminator="op")]
-"""What is not drawn, so that it may be done to the images of an evaluation too."""
 
 
 def _around_one(given: float | tuple[float, float]) -> tuple[float, float]:

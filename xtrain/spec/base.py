@@ -4,7 +4,7 @@ import re
 from typing import Annotated, TypeVar, cast, dataclass_transform
 
 import pydantic
-from pydantic import AfterValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -44,7 +44,8 @@ def _interval(every: int | str) -> int | str:
     raise ValueError(f'give a number of steps, or "N epochs", from 1 to {LARGEST}')
 
 
-Interval = Annotated[int | str, AfterValidator(_interval)]
+_INTERVALS = [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]{0,9} epochs?$"}]
+Interval = Annotated[int | str, AfterValidator(_interval), WithJsonSchema({"anyOf": _INTERVALS})]
 """Steps, or `"N epochs"`."""
 
 

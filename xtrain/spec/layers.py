@@ -1,4 +1,4 @@
-"""The closed vocabulary of layers: each infers its output shape and knows its tensors and multiply-adds.
+"""The vocabulary of layers: each infers its output shape and knows its tensors and multiply-adds.
 
 Shapes leave out the batch axis: an image is `(channels, height, width)`, a vector `(features,)`.
 Semantics and default initial weights are those PyTorch documents for the layer of the same name.
@@ -6,45 +6,13 @@ Semantics and default initial weights are those PyTorch documents for the layer 
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
 from xtrain.spec.base import Count, Depth, Fraction, NonNegativeInt, Positive, frozen
+from xtrain.spec.layer import LAYERS, AnyLayer, Layer, image_shape
 from xtrain.spec.tensors import Init, Shape, ShapeError, TensorSpec, drawn, format_shape
-
-
-@frozen
-class Layer:
-    """What every layer has: a name unique among its siblings (given by the model where it is left out)."""
-
-    name: Annotated[str, Field(pattern=r"^([^\W_]\w*(\.[^\W_]\w*)*)?$")] = ""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of `shape`; `ShapeError` where there is none."""
-        return shape
-
-    def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
-        """Parameters and buffers by name, in PyTorch's order and layout."""
-        return {}
-
-    def multiply_adds(self, shape: Shape) -> int:
-        """Multiply-adds for one sample; as torchinfo counts them, a bias counts as one."""
-        return 0
-
-    def working(self, shape: Shape) -> int:
-        """How many numbers it keeps of each sample of a batch on the way to its output."""
-        return 0
-
-    def unfolded(self, shape: Shape) -> int:
-        """How many numbers the windows of one sample hold, side by side for a matrix product."""
-        return 0
-
-
-def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise ShapeError(f"takes an image (channels, height, width), not {format_shape(shape)}")
-    return shape[0], shape[1], shape[2]
 
 
 def _window(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -59,10 +27,12 @@ def _padded(shape: Shape, padding: int) -> int:
     return channels * (height + 2 * padding) * (width + 2 * padding)
 
 
+@LAYERS.register
 @frozen
 class Conv2d(Layer):
     """2-D cross-correlation with square kernels; weight [out, in, kernel, kernel]."""
 
+    short: ClassVar[str] = "conv"
     op: Literal["conv2d"] = "conv2d"
     out_channels: Count
     kernel_size: Count
@@ -71,9 +41,14 @@ class Conv2d(Layer):
     bias: bool = True
     init: Init = "default"
 
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Kernel size, stride and padding: in this order every framework takes them."""
+        return self.kernel_size, self.stride, self.padding
+
     def output_shape(self, shape: Shape) -> Shape:
         """(out_channels, height, width) after the windows."""
-        _, height, width = _image(self, shape)
+        _, height, width = image_shape(shape)
         windows = (_window(n, self.kernel_size, self.stride, self.padding) for n in (height, width))
         return (self.out_channels, *windows)
 
@@ -96,10 +71,12 @@ class Conv2d(Layer):
         return shape[0] * self.kernel_size**2 * math.prod(self.output_shape(shape)[1:])
 
 
+@LAYERS.register
 @frozen
 class Linear(Layer):
     """`x @ weight.T + bias`; weight [out, in]."""
 
+    short: ClassVar[str] = "fc"
     op: Literal["linear"] = "linear"
     out_features: Count
     bias: bool = True
@@ -120,6 +97,7 @@ class Linear(Layer):
         return sum(tensor.size for tensor in self.tensors(shape).values())
 
 
+@LAYERS.register
 @frozen
 class BatchNorm2d(Layer):
     """Normalises each channel over batch and positions; running statistics as PyTorch keeps them.
@@ -127,13 +105,14 @@ class BatchNorm2d(Layer):
     `running = (1 - momentum) * running + momentum * batch`, the running variance unbiased (n / (n - 1)).
     """
 
+    short: ClassVar[str] = "bn"
     op: Literal["batch_norm2d"] = "batch_norm2d"
     eps: Positive = 1e-5
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape it is given."""
-        return _image(self, shape)
+        return image_shape(shape)
 
     def tensors(self, shape: Shape) -> Mapping[str, TensorSpec]:
         """Scale 1 and shift 0, running mean 0 and variance 1."""
@@ -150,6 +129,7 @@ class BatchNorm2d(Layer):
         return 2 * shape[0]
 
 
+@LAYERS.register
 @frozen
 class ReLU(Layer):
     """max(x, 0), with gradient 0 at 0."""
@@ -159,6 +139,7 @@ class ReLU(Layer):
 
 @frozen
 class _Pool(Layer):
+    short: ClassVar[str] = "pool"
     kernel_size: Count
     stride: Count | None = None
     padding: NonNegativeInt = 0
@@ -168,9 +149,14 @@ class _Pool(Layer):
         """The stride in force: `kernel_size` where none is given."""
         return self.stride or self.kernel_size
 
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Kernel size, stride and padding: in this order every framework takes them."""
+        return self.kernel_size, self.step, self.padding
+
     def output_shape(self, shape: Shape) -> Shape:
         """(channels, height, width) after the windows; a last incomplete window is dropped."""
-        channels, height, width = _image(self, shape)
+        channels, height, width = image_shape(shape)
         if self.padding > self.kernel_size // 2:
             raise ShapeError(f"padding {self.padding} is more than half of kernel_size {self.kernel_size}")
         windows = (_window(n, self.kernel_size, self.step, self.padding) for n in (height, width))
@@ -185,6 +171,7 @@ class _Pool(Layer):
         return self.kernel_size**2 * math.prod(self.output_shape(shape))
 
 
+@LAYERS.register
 @frozen
 class MaxPool2d(_Pool):
     """Largest value of each window; among equals the first, row by row, takes the gradient."""
@@ -192,6 +179,7 @@ class MaxPool2d(_Pool):
     op: Literal["max_pool2d"] = "max_pool2d"
 
 
+@LAYERS.register
 @frozen
 class AvgPool2d(_Pool):
     """Mean of each window; padded zeros count."""
@@ -199,18 +187,21 @@ class AvgPool2d(_Pool):
     op: Literal["avg_pool2d"] = "avg_pool2d"
 
 
+@LAYERS.register
 @frozen
 class AdaptiveAvgPool2d(Layer):
     """Means over a grid of `output_size` squared cells: floor(i*n/m) up to ceil((i+1)*n/m)."""
 
+    short: ClassVar[str] = "pool"
     op: Literal["adaptive_avg_pool2d"] = "adaptive_avg_pool2d"
     output_size: Count = 1
 
     def output_shape(self, shape: Shape) -> Shape:
         """(channels, output_size, output_size)."""
-        return (_image(self, shape)[0], self.output_size, self.output_size)
+        return (image_shape(shape)[0], self.output_size, self.output_size)
 
 
+@LAYERS.register
 @frozen
 class Dropout(Layer):
     """In training, zeroes each element with probability `p` and scales the rest by 1/(1-p)."""
@@ -219,6 +210,7 @@ class Dropout(Layer):
     p: Fraction = 0.5
 
 
+@LAYERS.register
 @frozen
 class Flatten(Layer):
     """(channels, height, width) to one vector, channels slowest."""
@@ -230,6 +222,7 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
 
+@LAYERS.register
 @frozen
 class LogSoftmax(Layer):
     """z - logsumexp(z): log-probabilities, which the loss `nll` takes."""
@@ -243,6 +236,7 @@ class LogSoftmax(Layer):
         return shape
 
 
+@LAYERS.register
 @frozen
 class Rows(Layer):
     """An image as a sequence of its rows: (channels, height, width) to (height, channels * width)."""
@@ -251,10 +245,11 @@ class Rows(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(steps, features)."""
-        channels, height, width = _image(self, shape)
+        channels, height, width = image_shape(shape)
         return (height, channels * width)
 
 
+@LAYERS.register
 @frozen
 class LSTM(Layer):
     """Long short-term memory over a sequence, from the state zero; gates in the order i, f, g, o.
@@ -297,6 +292,7 @@ class LSTM(Layer):
         return shape[0] * 4 * self.hidden_size
 
 
+@LAYERS.register
 @frozen
 class Last(Layer):
     """The last step of a sequence: (steps, features) to (features,)."""
@@ -310,31 +306,14 @@ class Last(Layer):
         return shape[1:]
 
 
+@LAYERS.register
 @frozen
 class Residual(Layer):
     """`body(x) + shortcut(x)`; an empty shortcut is the identity."""
 
+    short: ClassVar[str] = "block"
     op: Literal["residual"] = "residual"
-    body: Annotated[tuple["AnyLayer", ...], Strict(False)]
-    shortcut: Annotated[tuple["AnyLayer", ...], Strict(False)] = ()
+    body: Annotated[tuple[AnyLayer, ...], Strict(False)]
+    shortcut: Annotated[tuple[AnyLayer, ...], Strict(False)] = ()
 
     # Its shapes and tensors come from its parts, which xtrain.spec.model places one by one.
-
-
-AnyLayer = Annotated[
-    Conv2d
-    | Linear
-    | BatchNorm2d
-    | ReLU
-    | MaxPool2d
-    | AvgPool2d
-    | AdaptiveAvgPool2d
-    | Dropout
-    | Flatten
-    | LogSoftmax
-    | Rows
-    | LSTM
-    | Last
-    | Residual,
-    Field(discriminator="op"),
-]

@@ -9,18 +9,31 @@ that it describes:
     def linear(node, layer):
         return nn.Linear(node.input_shape[0], layer.out_features, bias=layer.bias)
 
+Lowerings of a line each are a table instead, of terms and lowering by class.
+
+Another package's layer or loss is lowered by its own code: an entry point of the group `xtrain.lowerings`,
+named after backend and part (`torch.swish`), names a module or function whose import registers it in the
+backend's table in the same way.
+
 A term is a format string over the value's own fields, or a function where a word hangs on a condition.
 Explaining a recipe must not load a framework, so a module with lowerings imports its framework lazily.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from xtrain.errors import UnsupportedError
-from xtrain.spec.loss import LossSpec
-from xtrain.spec.model import ModelSpec
+from xtrain.errors import PluginError, UnsupportedError
+from xtrain.spec.layers import Dropout
+from xtrain.spec.loss import MSE, LossSpec
+from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import OptimizerSpec
+from xtrain.spec.order import pools_first
+from xtrain.spec.parts import tags
+from xtrain.system import entry_points
+
+GROUP = "xtrain.lowerings"
 
 F = TypeVar("F", bound=Callable[..., Any])
 M = TypeVar("M")
@@ -29,6 +42,18 @@ Term = str | Callable[..., str]
 Terms = Term | Mapping[str, Term]
 """Of an optimizer there is a term for each of its own keys, `name` among them."""
 
+FORMULAS: dict[str, Term] = {
+    "lr": "lr of the step",
+    "weight_decay": "g + {weight_decay} * w",
+    "decay_exclude": lambda spec: f"no decay for {', '.join(spec.decay_exclude) or 'none'}",
+    "l1": "g + {l1} * sign(w)",
+    "l2": "g + {l2} * w",
+    "clip_value": "clip(g, -{clip_value}, {clip_value})",
+    "clip_norm": "g * min(1, {clip_norm} / (norm + 1e-6)), all together",
+    "ema": lambda spec: f"average + {1 - spec.ema:.6g} * (w - average)",
+}
+"""Formulas of the keys that every optimizer has, for what a framework has no name of its own for."""
+
 
 class Lowerings(Generic[F]):
     """One backend's lowerings of one sort of value, by the value's class.
@@ -36,12 +61,15 @@ class Lowerings(Generic[F]):
     Args:
         backend: whose, as errors name it.
         sort: `layer`, `loss` or `optimizer`.
+        table: what can be said in a line: terms and lowering by class; `register` adds to it.
 
     """
 
-    def __init__(self, backend: str, sort: str) -> None:
+    def __init__(
+        self, backend: str, sort: str, table: Mapping[type, tuple[Terms, F]] = MappingProxyType({})
+    ) -> None:
         self._backend, self._sort = backend, sort
-        self._found: dict[type, tuple[F, Terms]] = {}
+        self._found = {kind: (lowering, terms) for kind, (terms, lowering) in table.items()}
 
     def register(self, kind: type, terms: Terms) -> Callable[[F], F]:
         """Decorate the lowering of `kind` with the terms it becomes."""
@@ -56,6 +84,10 @@ class Lowerings(Generic[F]):
         """The lowering of a value. `UnsupportedError` where there is none; `name` is what it says besides."""
         return self._entry(value, name)[0]
 
+    def lower(self, node: Node) -> Any:
+        """What a layer becomes in its place."""
+        return self.of(node.layer, node.path)(node, node.layer)
+
     def term(self, value: object, **more: Any) -> str:
         """What a layer or loss becomes in the backend's own terms."""
         terms = self._entry(value, "")[1]
@@ -68,8 +100,20 @@ class Lowerings(Generic[F]):
         assert isinstance(terms, Mapping)
         return terms
 
+    def _import(self, kind: type) -> None:
+        """Let another package register its lowering of a class, if one offers it."""
+        offered = entry_points.offered(GROUP)
+        for name in (f"{self._backend}.{tag}" for tag in tags(kind)):
+            if name in offered:
+                entry_points.loaded(GROUP, name)
+                if kind not in self._found:
+                    package = entry_points.package(offered[name][0])
+                    raise PluginError(f"{package} offers {name!r}, whose import registers no {kind.__name__}")
+
     def _entry(self, value: object, name: str) -> tuple[F, Terms]:
         kind = type(value)
+        if kind not in self._found:
+            self._import(kind)
         if kind not in self._found:
             shown = f" {name} ({kind.__name__})" if name else f" {value!r}"
             raise UnsupportedError(f"backend {self._backend} has no lowering for {self._sort}{shown}")
@@ -101,6 +145,33 @@ def explain(
     return found
 
 
+def masked(node: Node) -> str:
+    """Term of dropout, the same under every framework."""
+    assert isinstance(node.layer, Dropout)
+    return f"x * mask / {1 - node.layer.p:g}, the mask from the plan"
+
+
+def added(node: Node) -> str:
+    """Term of a residual, the same under every framework."""
+    return f"body(x) + {'shortcut(x)' if node.shortcut else 'x'}"
+
+
+def targets(loss: LossSpec) -> str:
+    """Term of what each class counts: 1 of the label, less what is smoothed over all, times its weight."""
+    shares, smoothing = "one_hot(labels)", getattr(loss, "label_smoothing", 0.0)
+    if smoothing:
+        shares = f"({1 - smoothing:g} * {shares} + {smoothing} / classes)"
+    return f"{shares} * {list(loss.class_weights)}" if loss.class_weights else shares
+
+
+def mean_of(loss: LossSpec, total: str) -> str:
+    """Term of a loss from that of its sum: divided by what the samples weigh, where the loss is a mean."""
+    if loss.reduction == "sum":
+        return total
+    samples = "(samples * classes)" if isinstance(loss, MSE) else "samples"
+    return f"{total} / {'sum of weights' if loss.class_weights else samples}"
+
+
 @dataclass(frozen=True)
 class Tree(Generic[M]):
     """How a framework's modules hold other modules by name.
@@ -117,6 +188,17 @@ class Tree(Generic[M]):
     container: Callable[[], M]
     children: Callable[[M], Mapping[str, M]]
     add: Callable[[M, str, M], object]
+
+    def attach_all(
+        self, parent: M, lower: Callable[[Node], M], nodes: Sequence[Node], prefix: str = ""
+    ) -> list[M]:
+        """Lower layers and register them below `parent`; they come in the order in which they run.
+
+        `prefix` is what the parent's own path is of theirs.
+        """
+        return [
+            self.attach(parent, node.path.removeprefix(prefix), lower(node)) for node in pools_first(nodes)
+        ]
 
     def attach(self, parent: M, path: str, child: M) -> M:
         """Register `child` below `parent` under its canonical path, and return it.

@@ -7,22 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from xtrain.spec.layers import Dropout, Layer, Residual
+from xtrain.spec.layer import Layer
+from xtrain.spec.layers import Dropout, Residual
 from xtrain.spec.run import StepInput
 from xtrain.spec.tensors import Shape, ShapeError, TensorSpec, format_shape
 
 _FLOAT = 4
 """Bytes of a float32."""
-
-_SHORT_NAMES = {
-    "conv2d": "conv",
-    "linear": "fc",
-    "batch_norm2d": "bn",
-    "max_pool2d": "pool",
-    "avg_pool2d": "pool",
-    "adaptive_avg_pool2d": "pool",
-    "residual": "block",
-}
 
 
 @dataclass(frozen=True)
@@ -206,7 +197,7 @@ def _named(layers: Sequence[Layer], prefix: str) -> list[Layer]:
     named = []
     for layer in layers:
         op: str = getattr(layer, "op")  # noqa: B009 - every concrete layer has one, the base has not
-        kind = _SHORT_NAMES.get(op, op)
+        kind = layer.short or op
         counts[kind] += 1
         named.append(layer if layer.name else replace(layer, name=f"{kind}{counts[kind]}"))
     repeated = [name for name, count in Counter(layer.name for layer in named).items() if count > 1]

@@ -5,11 +5,12 @@ The formulas themselves stand as code in the NumPy reference backend.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
+from pydantic import Strict
 
 from xtrain.spec.base import Fraction, NonNegative, Positive, frozen
 from xtrain.spec.layers import BatchNorm2d
 from xtrain.spec.model import ModelSpec
+from xtrain.spec.parts import Parts
 
 Undecayed = Literal["bias", "norm"]
 
@@ -22,6 +23,7 @@ class Optimizer:
     of them together scaled to a norm of clip_norm at most, and then given to the optimizer.
 
     Args:
+        name: which optimizer it is.
         lr: learning rate, before the schedule.
         weight_decay: each optimizer's own; coupled (g + weight_decay * w) but for AdamW.
         decay_exclude: what weight_decay, l1 and l2 leave alone: `bias`es, parameters of `norm` layers.
@@ -64,6 +66,11 @@ class Optimizer:
         )
 
 
+OPTIMIZERS = Parts[Optimizer]("Optimizer", "", "name", ())
+"""Ours alone: a formula is compiled into each backend's step (docs/decisions/closed-optimizers.md)."""
+
+
+@OPTIMIZERS.register
 @frozen
 class SGD(Optimizer):
     """Stochastic gradient descent; g + weight_decay * w goes through the momentum buffer.
@@ -89,6 +96,14 @@ class SGD(Optimizer):
 
 @frozen
 class _Adam(Optimizer):
+    """What Adam and AdamW share.
+
+    Args:
+        betas: how much of the first and of the second moment is kept in a step.
+        eps: is added to the root of the second moment.
+
+    """
+
     betas: Annotated[tuple[Fraction, Fraction], Strict(False)] = (0.9, 0.999)
     eps: Positive = 1e-8
 
@@ -98,6 +113,7 @@ class _Adam(Optimizer):
         return ("exp_avg", "exp_avg_sq")
 
 
+@OPTIMIZERS.register
 @frozen
 class Adam(_Adam):
     """Adam with coupled weight decay (g + weight_decay * w) and eps outside the root.
@@ -108,6 +124,7 @@ class Adam(_Adam):
     name: Literal["adam"] = "adam"
 
 
+@OPTIMIZERS.register
 @frozen
 class AdamW(_Adam):
     """Adam, but w *= 1 - lr * weight_decay before the update, in place of the coupled decay."""
@@ -116,6 +133,7 @@ class AdamW(_Adam):
     weight_decay: NonNegative = 1e-2
 
 
+@OPTIMIZERS.register
 @frozen
 class RMSprop(Optimizer):
     """v = alpha * v + (1 - alpha) * g^2; d = g / (sqrt(v) + eps), eps outside the root.
@@ -138,6 +156,7 @@ class RMSprop(Optimizer):
         return ("square_avg", *momentum, *(("grad_avg",) if self.centered else ()))
 
 
+@OPTIMIZERS.register
 @frozen
 class Adagrad(Optimizer):
     """s += g^2; w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)."""
@@ -153,4 +172,4 @@ class Adagrad(Optimizer):
         return ("sum",)
 
 
-OptimizerSpec = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, Field(discriminator="name")]
+OptimizerSpec = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, OPTIMIZERS]

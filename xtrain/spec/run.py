@@ -1,6 +1,6 @@
 """What flows through a run: splits, draws, step inputs, metrics and what a backend says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from xtrain.spec.augment import Augment
 
-State = dict[str, NDArray[Any]]
+Array = NDArray[Any]
+State = dict[str, Array]
 """Canonical state: arrays by PyTorch's names and layouts; of an optimizer `fc1.weight/exp_avg` and `step`."""
 
 
@@ -87,6 +88,11 @@ class Metrics:
 
     loss_sum: float
     correct: int
+
+
+def metrics(steps: Iterable[Sequence[tuple[float, float]]]) -> list[Metrics]:
+    """Of each step, from the sum of losses and the correct predictions of each of its batches."""
+    return [Metrics(sum(loss for loss, _ in step), int(sum(right for _, right in step))) for step in steps]
 
 
 @dataclass(frozen=True)

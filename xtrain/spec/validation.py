@@ -12,11 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from xtrain.errors import RecipeError, suggest
+from xtrain.spec.parts import parts_of
 
 T = TypeVar("T")
 
 _UNKNOWN_KEY = {"unexpected_keyword_argument", "extra_forbidden"}
 _LONGEST = 200  # letters of a value that an error shows
+_SELECTION = {"part_untold", "part_unknown", "part_broken"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
 
 
@@ -33,7 +35,7 @@ def validated(kind: type[T], values: Mapping[str, Any], where: object) -> T:
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        problems = _merged([_problem(kind, found) for found in error.errors(include_url=False)])
+        problems = _merged([_problem(kind, values, found) for found in error.errors(include_url=False)])
     if len(problems) == 1:
         raise RecipeError(problems[0], where=where)
     raise RecipeError("\n  ".join([f"{len(problems)} problems", *problems]), where=where)
@@ -52,32 +54,39 @@ def _merged(problems: list[tuple[str, str]]) -> list[str]:
     return [f"{key}: {', or '.join(dict.fromkeys(several))}" for key, several in complaints.items()]
 
 
-def _problem(kind: Any, found: ErrorDetails) -> tuple[str, str]:
+def _problem(kind: Any, values: Any, found: ErrorDetails) -> tuple[str, str]:
     """The key with its value, and what is wrong with it."""
     if found["type"] == "json_invalid":
         return "the values", f"can't be read: {found['ctx']['error']}"
     *parents, last = found["loc"] or ("",)
     if found["type"] in _UNKNOWN_KEY:
-        keys, owner = _descend(kind, parents)
-        allowed = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+        keys, owner, more = _descend(kind, values, parents)
+        members = _members(owner, values if not parents else _at(values, parents))
+        others = parts.having(str(last)) if more and (parts := parts_of(owner)) else []
+        problem = f"only for {', '.join(others)}" if others else "unknown key"
         return (
             f"{_dotted([*keys, last])} = {_shown(found['input'])}",
-            f"unknown key; {suggest(str(last), allowed)}",
+            f"{problem}; {suggest(str(last), [*_fields(members), *more])}",
         )
-    keys, _ = _descend(kind, found["loc"])
+    keys, _, _ = _descend(kind, values, found["loc"])
     key = _dotted(keys)
     if found["type"] in _MISSING:
         return key, "is missing"
-    context = found.get("ctx", {})
-    if found["type"] == "union_tag_not_found":
-        return key, f"{str(context['discriminator']).strip(chr(39))} is missing"
-    if found["type"] == "union_tag_invalid":
-        tags = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-        tag = str(context["tag"])
-        discriminator = str(context["discriminator"]).strip("'")
-        return f"{key}.{discriminator} = {tag!r}", f"unknown; {suggest(tag, tags)}"
+    if found["type"] in _SELECTION:
+        return _selection(key, found)
     message = re.sub("^(Input|String|Value error,) ", "", found["msg"])
     return f"{key} = {_shown(found['input'])}", message
+
+
+def _selection(key: str, found: ErrorDetails) -> tuple[str, str]:
+    """What is wrong with the name of a part; see `spec.parts`."""
+    context = found["ctx"]
+    if found["type"] == "part_untold":
+        return key, f"{context['tag']} is missing"
+    named, name = f"{key}.{context['tag']} = {context['name']!r}", str(context["name"])
+    if found["type"] == "part_broken":
+        return named, str(context["problem"])
+    return named, f"unknown; {suggest(name, context['allowed'])}"
 
 
 def _shown(value: Any) -> str:
@@ -86,39 +95,59 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _descend(kind: Any, location: typing.Sequence[str | int]) -> tuple[list[str | int], Any]:
-    """The keys of a location as the user wrote them, and the type found there.
+def _descend(
+    kind: Any, values: Any, location: typing.Sequence[str | int]
+) -> tuple[list[str | int], Any, list[str]]:
+    """The keys of a location as the user wrote them, the type there, and keys of its owner's section.
 
-    pydantic puts the tag of a union into its locations; the user never wrote that.
+    The user never wrote the name of a field whose keys stand in the section of its owner (`inline`), nor
+    pydantic's own name for a member of a union.
     """
     keys: list[str | int] = []
+    more: list[str] = []
     for part in location:
-        members = _members(kind)
-        tagged = [member for member in members if part in tags(member)]
-        if len(members) > 1 and tagged:
-            kind = tagged[0]
-            continue
+        members = _members(kind, values)
         if len(members) > 1 and not any(map(is_dataclass, members)):
-            continue  # pydantic's own name for one of the members
-        keys.append(part)
-        kind = _child(members, part)
-    members = _members(kind)
-    return keys, members[0] if len(members) == 1 else kind
+            continue
+        inline = any(part == getattr(member, "inline", None) for member in members)
+        more = _fields(members, without=str(part)) if inline else []
+        keys += [] if inline else [part]
+        kind, values = _child(members, part), _at(values, [part])
+    return keys, kind, more
 
 
-def _members(kind: Any) -> list[Any]:
-    """The types of a union without None; any other type alone. `Annotated` is looked through."""
+def _at(values: Any, location: typing.Sequence[str | int]) -> Any:
+    """What stands there; None where there is nothing."""
+    for part in location:
+        if isinstance(values, Mapping):
+            values = values.get(part)
+        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        else:
+            return None
+    return values
+
+
+def _fields(members: list[Any], without: str = "") -> list[str]:
+    """The keys of the one class that is meant; none where several are."""
+    known = [field.name for member in members[:1] if is_dataclass(member) for field in fields(member)]
+    return [name for name in known if len(members) == 1 and name != without]
+
+
+def _members(kind: Any, values: Any) -> list[Any]:
+    """The types of a union without None; any other type alone. `Annotated` is looked through.
+
+    Of parts it is the one that the values name.
+    """
     while hasattr(kind, "__metadata__"):
+        if parts := parts_of(kind):
+            name = _at(values, [parts.tag])
+            found = parts.find(name) if isinstance(name, str) else None
+            return [found] if found else []
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) in (UnionType, typing.Union):
         return [member for member in typing.get_args(kind) if member is not type(None)]
     return [kind]
-
-
-def tags(member: Any) -> tuple[Any, ...]:
-    """The values that can select a member of a union: those its `name` or `op` is a Literal of."""
-    hints = typing.get_type_hints(member) if is_dataclass(member) else {}
-    return tuple(tag for key in ("name", "op") for tag in typing.get_args(hints.get(key)))
 
 
 def _child(members: list[Any], part: str | int) -> Any:

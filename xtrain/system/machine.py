@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from xtrain.system import distribution
+
 # What changes a framework's speed from outside; a result says which of them were set.
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ONEDNN_MAX_CPU_ISA")
 
@@ -19,9 +21,10 @@ _MADV_HUGEPAGE = 14
 
 
 def environment(packages: tuple[str, ...]) -> dict[str, Any]:
-    """Versions of the packages that are installed, system, processor, usable cores, variables."""
+    """Versions of xtrain and of installed packages, system, processor, usable cores, variables."""
     return {
-        "versions": {"python": platform.python_version()} | _versions(packages),
+        "versions": {"python": platform.python_version(), "xtrain": distribution.version()}
+        | _versions(packages),
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu_model(),

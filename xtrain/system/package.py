@@ -1,40 +1,36 @@
-"""Which xtrain this is: its distribution, version, origin, and a hash of its sources."""
+"""Which xtrain this is: where it was installed from, and a hash of its sources."""
 
 import hashlib
 import json
 from functools import cache
-from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from importlib.metadata import Distribution, PackageNotFoundError, version
+from importlib.metadata import distribution as installed
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from xtrain.errors import XtrainError
+from xtrain.system.distribution import NAME, install_command
 
 _PACKAGE = Path(__file__).parents[1]
 
 
 def distribution() -> Distribution:
-    """The distribution that brought the command `xtrain`, whatever it is called.
+    """What the installer knows of it.
 
     Raises:
         XtrainError: the package lies on the path, but was not installed.
 
     """
-    for entry in entry_points(group="console_scripts", name=_PACKAGE.name):
-        if entry.dist and entry.value.partition(".")[0] == _PACKAGE.name:
-            return entry.dist
-    raise XtrainError(
-        "xtrain runs without being installed: no other environment can be compared with it",
-        where=_PACKAGE,
-        remedy="install it, from a clone with: uv sync",
-    )
-
-
-def clone() -> Path | None:
-    """The clone that is installed in editable form, None where it is a wheel."""
-    origin, place = _origin()
-    return place if place and origin.get("dir_info", {}).get("editable") else None
+    try:
+        return installed(NAME)
+    except PackageNotFoundError:
+        raise XtrainError(
+            "xtrain runs without being installed: no other environment can be compared with it",
+            where=_PACKAGE,
+            remedy=f"install it: {install_command()}",
+        ) from None
 
 
 def requirement(extra: str) -> list[str]:
@@ -43,8 +39,8 @@ def requirement(extra: str) -> list[str]:
     A clone or a wheel is named by its place, where it was installed from one; else name and version.
     """
     own, (origin, place) = distribution(), _origin()
-    if root := clone():
-        return ["--editable", f"{root}[{extra}]"]
+    if place and origin.get("dir_info", {}).get("editable"):
+        return ["--editable", f"{place}[{extra}]"]
     return [f"{own.name}[{extra}] @ {origin['url']}" if place else f"{own.name}[{extra}]=={own.version}"]
 
 

@@ -87,7 +87,7 @@ def load_data(job: Job, data_dir: Path | None, expected: str | None = None) -> d
 
     `expected` is the SHA-256 of the arrays that a run was made with.
     """
-    arrays = data.load(job.recipe.data, data_dir)
+    arrays = data.load(job.recipe.data.dataset, data_dir)
     train, test = len(arrays.train_labels), len(arrays.test_labels)
     if (train, test) != (job.data.train, job.data.test):
         raise DataError(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from xtrain.runs.checkpoint import Bound, Checkpoint
 from xtrain.runs.progress import Progress, Sums
 from xtrain.runs.run import Run, note
 from xtrain.spec import Precision
+from xtrain.system.distribution import version
 from xtrain.system.interrupt import Interrupt, listening
 from xtrain.system.machine import usable_cores
 from xtrain.system.travel import packed
@@ -200,14 +200,15 @@ def _session(
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
         ending.push(_last(close))
         metrics = MetricsFile(run)
-        observers: list[Observer] = [metrics, Curves(run), *options.observers]
+        watching = [part.observer() for part in job.recipe.observers]
+        observers: list[Observer] = [metrics, Curves(run), *watching, *options.observers]
         for observer in observers:
             ending.push(_last(lambda error, stop=observer.stop: stop()))
         interrupt.gentle = True
         trainer = Trainer(
             job, parts, progress, observers, _store(run, job, backend.name, metrics), interrupt.asked
         )
-        start = Start(job, run.path, backend.name, backend.device, progress.step)
+        start = Start(job, run.path, backend.name, backend.device, progress.step, progress.best.best)
         try:
             for observer in observers:
                 observer.start(start)
@@ -309,7 +310,7 @@ def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> 
         "epochs": job.recipe.loop.epochs,
         "from_step": progress.step,
         "versions": {
-            "xtrain": version("xtrain"),
+            "xtrain": version(),
             "python": platform.python_version(),
             "numpy": np.__version__,
             backend.name: probe.version,

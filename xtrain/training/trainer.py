@@ -177,8 +177,7 @@ class Trainer:
     def _watch(self, figures: dict[str, float]) -> bool:
         """Let best, early stopping and plateau see an epoch's figures; True where it is the best."""
         recipe, progress = self._recipe, self.progress
-        assert recipe.loop.monitor is not None  # a recipe's defaults are explicit
-        best = progress.best.update(figures[recipe.loop.monitor], mode_of(recipe.loop.monitor))
+        best = progress.best.update(figures[self._job.monitor], mode_of(self._job.monitor))
         if best:
             progress.best_step = progress.step
         if recipe.stopping:

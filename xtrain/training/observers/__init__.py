@@ -8,13 +8,23 @@ from xtrain.recipe import Job
 
 @dataclass(frozen=True)
 class Start:
-    """What is about to happen."""
+    """What is about to happen.
+
+    Args:
+        job: the recipe over its data.
+        path: the run's directory.
+        backend, device: where it is computed.
+        step: updates that are behind the run already.
+        best: what the watched figure has reached so far; None in a new run.
+
+    """
 
     job: Job
     path: Path
     backend: str
     device: str
     step: int
+    best: float | None = None
 
 
 @dataclass(frozen=True)
