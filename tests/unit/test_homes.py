@@ -280,3 +280,9 @@ def test_the_distribution_is_found_by_its_command():
     assert "torch" in own.metadata.get_all("Provides-Extra")
     assert package.itself(own.name) == {"xtrain": own.version, "sources": package.sources()}
     assert package.itself("no-such-distribution")["xtrain"] is None
+
+
+def test_what_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setattr(package, "NAME", "no-such-distribution")
+    with pytest.raises(XtrainError, match="runs without being installed"):
+        package.distribution()

@@ -168,7 +168,7 @@ def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
             try:
                 signals.to(process)
                 return process.wait(), signals.told
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # where signals are not passed on
                 process.wait()  # it has been told as well, and may have something to save
                 raise
             finally:

@@ -10,14 +10,27 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from xtrain.system.distribution import NAME
+from xtrain.errors import XtrainError
+from xtrain.system.distribution import NAME, install_command
 
 _PACKAGE = Path(__file__).parents[1]
 
 
 def distribution() -> Distribution:
-    """What the installer knows of it."""
-    return installed(NAME)
+    """What the installer knows of it.
+
+    Raises:
+        XtrainError: the package lies on the path, but was not installed.
+
+    """
+    try:
+        return installed(NAME)
+    except PackageNotFoundError:
+        raise XtrainError(
+            "xtrain runs without being installed: no other environment can be compared with it",
+            where=_PACKAGE,
+            remedy=f"install it: {install_command()}",
+        ) from None
 
 
 def requirement(extra: str) -> list[str]:
