@@ -9,6 +9,7 @@ from xtrain.errors import suggest
 COMMANDS = {
     "run": "Train a recipe, or resume a run.",
     "eval": "Evaluate a run's checkpoint, under any backend.",
+    "predict": "Say which class a run's model takes images for.",
     "convert": "Write a model in another framework's files, with its optimizer's state.",
     "check": "Validate a recipe; print it resolved, and what each backend makes of it.",
     "init": "Write a first recipe for a data set or a folder of images.",
