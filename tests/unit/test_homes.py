@@ -239,7 +239,7 @@ def test_an_environment_is_made_anew_with_this_very_xtrain(uv, tmp_path):
 def test_without_uv_it_is_said_what_to_do(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(
-        UsageError, match="uv, which is not installed\n  pip install uv; or make one yourself"
+        UsageError, match=r"uv, which is not installed\n  .*pip install .*uv; or make one yourself"
     ):
         installing.install("torch")
 

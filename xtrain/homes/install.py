@@ -11,7 +11,7 @@ import platformdirs
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.homes import executable
 from xtrain.system import package
-from xtrain.system.distribution import clone
+from xtrain.system.distribution import clone, package_command
 from xtrain.system.files import remove
 
 
@@ -42,7 +42,7 @@ def install(backend: str) -> Path:
     if uv is None:
         raise UsageError(
             "an environment is made with uv, which is not installed",
-            remedy=f"pip install uv; or make one yourself and name it by --python {backend}=PATH",
+            remedy=f"{package_command('uv')}; or make one yourself and name it by --python {backend}=PATH",
         )
     place = folder(backend)
     place.parent.mkdir(parents=True, exist_ok=True)

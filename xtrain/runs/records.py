@@ -11,6 +11,7 @@ from xtrain.errors import UsageError, suggest
 from xtrain.recipe import Recipe
 from xtrain.recipe.watch import Metric, Watch, mode_of
 from xtrain.runs.metrics import Record, read_records
+from xtrain.system.distribution import package_command
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 """How the splits are called in records, and in words."""
@@ -67,7 +68,7 @@ class Records(ABC):
         except ImportError:
             raise UsageError(
                 "a data frame needs pandas, which is not installed",
-                remedy="pip install pandas; without it, run.epochs and run.train are lists of dictionaries",
+                remedy=f"{package_command('pandas')}; without it, run.epochs and run.train are lists of dictionaries",
             ) from None
         frame = pandas.DataFrame(record for record in self.history if record["kind"] == kind)
         return frame.drop(columns="kind", errors="ignore")

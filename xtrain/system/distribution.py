@@ -55,6 +55,11 @@ def install_command(extra: str | None = None) -> str:
     return f"{_installer()} {'-e ' if root else ''}{wanted}"
 
 
+def package_command(package: str) -> str:
+    """What to type, here, to install a package that is none of xtrain's extras."""
+    return f"{_installer()} {package}"
+
+
 def restore_command(file: Path) -> str:
     """What brings a file of xtrain's own back."""
     if root := clone():
