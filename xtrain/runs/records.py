@@ -68,7 +68,7 @@ class Records(ABC):
         except ImportError:
             raise UsageError(
                 "a data frame needs pandas, which is not installed",
-                remedy=f"{package_command('pandas')}; without it, run.epochs and run.train are lists of dictionaries",
+                remedy=f"{package_command('pandas')}; without it, run.epochs and run.train are lists",
             ) from None
         frame = pandas.DataFrame(record for record in self.history if record["kind"] == kind)
         return frame.drop(columns="kind", errors="ignore")
