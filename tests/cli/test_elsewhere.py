@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from runs import SHORT, end
 from test_interrupted import send
 
@@ -125,6 +126,20 @@ def test_its_numbers_are_those_of_here(trained, there):
     assert (told.code, here.code) == (0, 0), told.err + here.err
     assert told.out == here.out
     assert told.out.startswith("digits_cnn step-46 under away: test accuracy ")
+
+
+def test_images_are_predicted_there(trained, there, world):
+    path, _ = trained
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(there.folder / "0.png")
+    told = there("predict", path, "0.png", "--top", 3)
+    here = there("predict", path, "0.png", "--top", 3, environment={"XTRAIN_PYTHON_AWAY": ""})
+    assert (told.code, here.code) == (0, 0), told.err + here.err
+    assert told.out == here.out
+    assert told.out.count("0.png") == 3
+    code = [sys.executable, "-c", "import xtrain, sys; xtrain.load(sys.argv[1], backend='away')", path]
+    refused = subprocess.run(code, env={**os.environ, **world}, capture_output=True, text=True, check=False)
+    assert "backend away lives in another environment" in refused.stderr
 
 
 @pytest.mark.parametrize("whom", ["the command", "both, as a terminal does"])

@@ -6,7 +6,8 @@ import click
 import numpy as np
 
 from xtrain.cli.tables import show
-from xtrain.inference.model import load
+from xtrain.inference.model import predict
+from xtrain.training.assembly import Options
 
 
 @click.command("predict")
@@ -31,15 +32,10 @@ def command(
     An image is read in the channels of the run's data, and has to have its size; those of an image folder are
     brought to theirs as in the training.
     """
-    model = load(run, backend=backend, checkpoint=checkpoint, device=device, threads=threads)
+    found = predict(run, images, Options(backend or "", device, threads), checkpoint)
     rows = []
-    for path, odds in zip(images, model.predict(images), strict=True):
+    for path, odds in zip(images, found.probabilities, strict=True):
         for place in np.argsort(-odds, kind="stable")[:top]:
-            rows.append((str(path), model.classes[place], f"{odds[place]:.4f}"))
-    show(
-        f"{model.run.recipe.name} {model.checkpoint.name}",
-        ("image", "class", "probability"),
-        rows,
-        right=(2,),
-    )
+            rows.append((str(path), found.classes[place], f"{odds[place]:.4f}"))
+    show(found.model, ("image", "class", "probability"), rows, right=(2,))
     return 0

@@ -1,13 +1,14 @@
 """A trained model in this process: images in, probabilities out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xtrain import plan, plugins, protocols
+from xtrain import homes, plan, plugins, protocols
 from xtrain.data.batches import assemble, per_channel
 from xtrain.errors import UsageError
 from xtrain.inference.images import is_paths, read_images
@@ -110,6 +111,44 @@ class TrainedModel:
         return f"<{self._job.model.name} of {self.checkpoint}: {shape} to {len(self.classes)} classes>"
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a checkpoint says of images.
+
+    Args:
+        model: name of the recipe and of the checkpoint.
+        classes: their names.
+        probabilities: float32 [B, K].
+
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+
+
+def predict(run: Path, images: Sequence[Path], options: Options, checkpoint: str | None) -> Prediction:
+    """Predict the classes of image files, under a backend that lives here or elsewhere; see `load`."""
+    place, _ = _located(run)
+    options, _ = chosen(options, place)
+    pixels = read_images(images, place.job)
+    if homes.find(options.backend):
+        return homes.call(options.backend, _predicted, run, pixels, options, checkpoint)
+    return _predicted(run, pixels, options, checkpoint)
+
+
+def _predicted(run: Path, images: NDArray[np.uint8], options: Options, checkpoint: str | None) -> Prediction:
+    model = load(
+        run,
+        backend=options.backend,
+        checkpoint=checkpoint,
+        device=options.device,
+        threads=options.threads,
+    )
+    name = f"{model.run.recipe.name} {model.checkpoint.name}"
+    return Prediction(name, model.classes, model.predict(images))
+
+
 def load(
     run: Run | str | Path,
     *,
@@ -136,6 +175,11 @@ def load(
     """
     place, named = _located(run)
     options, _ = chosen(Options(backend or "", device, threads), place)
+    if homes.find(options.backend):
+        raise UsageError(
+            f"backend {options.backend} lives in another environment, and a model in this process",
+            remedy="xtrain predict RUN IMAGE goes there; or name a backend that lives here",
+        )
     job = place.job
     path, found = place.load(checkpoint or named, job.model)
     maker = plugins.load(options.backend, options.device, options.threads)
