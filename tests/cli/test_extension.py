@@ -91,6 +91,19 @@ def test_it_trains_alike_under_numpy_and_torch(command, server, tmp_path):
     assert [record["test_loss"] for record in posted[:3]] == [each["test_loss"] for each in found["numpy"]]
 
 
+def test_an_observer_that_fails_ends_no_training(command):
+    done = command("run", "digits_mlp", "--backend", "numpy", "--epochs", 2, "--observe", "webhook")
+    assert done.code == 0
+    assert done.err.count("observer 'webhook' failed and is told no more: URLError") == 1
+
+
+def test_the_schema_has_its_parts(command):
+    found = json.loads(command("schema").out)
+    for part in ("Layer.Swish", "Model.TwoBranches", "Schedule.Sawtooth", "Loss.Focal", "Observer.Webhook"):
+        assert part in found["$defs"]
+    assert "stripes" in [each["properties"]["name"].get("const") for each in found["$defs"]["Data"]["oneOf"]]
+
+
 def test_a_run_of_it_goes_on_and_is_evaluated_where_it_is_installed(command, server, xtrain, tmp_path):
     run = trained(command, "numpy", server[0])
     done = command("run", "--resume", run, "--epochs", "4")

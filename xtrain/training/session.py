@@ -31,6 +31,7 @@ from xtrain.training.assembly import Options, Parts, build, initial_state, load_
 from xtrain.training.observers import Observer, Start
 from xtrain.training.observers.curves import Curves
 from xtrain.training.observers.metrics import MetricsFile
+from xtrain.training.observers.named import Named
 from xtrain.training.trainer import Store, Trainer, evaluate
 
 
@@ -200,7 +201,7 @@ def _session(
     with _written(run), ExitStack() as ending:  # which ends all, also where one of them fails
         ending.push(_last(close))
         metrics = MetricsFile(run)
-        watching = [part.observer() for part in job.recipe.observers]
+        watching = [Named(part) for part in job.recipe.observers]
         observers: list[Observer] = [metrics, Curves(run), *watching, *options.observers]
         for observer in observers:
             ending.push(_last(lambda error, stop=observer.stop: stop()))
