@@ -180,7 +180,7 @@ def test_images_of_a_folder_are_brought_to_their_size_as_in_the_training(alone, 
     run = xtrain.run(recipe, backend="numpy", out=tmp_path / "run", quiet=True)
     paths = sorted((tmp_path / "pets/test").rglob("*.png"))
     found = xtrain.load(run).predict(paths)
-    arrays = data.load(run.recipe.data)
+    arrays = data.load(run.recipe.data.dataset)
     assert np.array_equal(found, xtrain.load(run).predict(arrays.test_images))
     assert xtrain.load(run.path).classes == ("cat", "dog")
 

@@ -87,9 +87,9 @@ def test_keys_are_described_and_nothing_is_null():
     assert found["$defs"]["Loop"]["properties"]["keep_last"]["description"].startswith(
         "how many checkpoints stay"
     )
-    assert found["$defs"]["SGD"]["required"][0] == "name"
-    assert found["$defs"]["Conv2d"]["required"][0] == "op"
-    assert "required" not in found["$defs"]["Custom"]
+    assert found["$defs"]["Optimizer.SGD"]["required"][0] == "name"
+    assert found["$defs"]["Layer.Conv2d"]["required"][0] == "op"
+    assert "required" not in found["$defs"]["Model.Custom"]
 
 
 @pytest.mark.parametrize("name", data.names())
@@ -138,8 +138,9 @@ def test_the_first_recipe_of_a_folder_trains_as_it_stands(call, tmp_path):
     done = call("init", "my pets")
     assert done.out == "my-pets.toml: train it with xtrain run my-pets.toml\n"
     recipe = load_recipe(tmp_path / "my-pets.toml")
-    assert (recipe.data.image_size, recipe.data.fit, recipe.data.batch_size) == (20, "center_crop", 6)
-    assert recipe.data.path == str(tmp_path / "my pets")
+    found = recipe.data.dataset
+    assert (found.image_size, found.fit, recipe.data.batch_size) == (20, "center_crop", 6)
+    assert found.path == str(tmp_path / "my pets")
     assert call("run", "my-pets.toml", "--backend", "numpy", "--out", "run").code == 0
     assert Run(tmp_path / "run").best["test_accuracy"] == 1
 

@@ -5,17 +5,13 @@ A key that the schema gains is drawn here without a change.
 
 import copy
 import datetime
-import warnings
 from functools import cache
 
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
-from xtrain.recipe import Recipe
+from xtrain.recipe.schema import schema as schema_of_recipes
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of defaults that JSON has no words for
-    SCHEMA = TypeAdapter(Recipe).json_schema()
+SCHEMA = schema_of_recipes()
 PARTS = SCHEMA["$defs"]
 
 WILD = [0, -1, 1, 2, 7, 255, 256, 1000, 8193, 10**5, 2**31 - 1, 2**31, 10**9, 10**12, 2**63 - 1, 2**63, 2**64]
@@ -122,7 +118,7 @@ def _options(part, *keys):
     return st.fixed_dictionaries({}, optional={key: of(properties[key]) for key in keys})
 
 
-_CONV, _NORM = _options("Conv2d", "init", "bias"), _options("BatchNorm2d", "eps", "momentum")
+_CONV, _NORM = _options("Layer.Conv2d", "init", "bias"), _options("Layer.BatchNorm2d", "eps", "momentum")
 _FAMILIES = {
     "MLP": {},
     "SimpleCNN": {"padding": 2},
@@ -136,7 +132,7 @@ def models(draw, classes, logarithms):
     """Families of small nets, and layers spelled out that fit the images and the classes."""
     if not logarithms and draw(st.booleans()):
         name = draw(st.sampled_from(sorted(_FAMILIES)))
-        return {**draw(part(name)), **_FAMILIES[name]}
+        return {**draw(part(f"Model.{name}")), **_FAMILIES[name]}
     last = [{"op": "linear", "out_features": classes}, *([{"op": "log_softmax"}] if logarithms else [])]
     if draw(st.integers(0, 3)) == 0:
         lstm = {"op": "lstm", "hidden_size": draw(sizes), "num_layers": draw(sizes)}
@@ -193,10 +189,11 @@ def _watch_test(values):
             section["monitor"] = section["monitor"].replace("val_", "test_")
 
 
+_OTHERS = ("model", "init_from", "observers")  # of observers there are none here
 _ROUGH = _table(
     {
         **SCHEMA,
-        "properties": {k: v for k, v in SCHEMA["properties"].items() if k not in ("model", "init_from")},
+        "properties": {k: v for k, v in SCHEMA["properties"].items() if k not in _OTHERS},
     }
 )
 _OF_SOME = {"image_size", "fit", "extra", "path"}
@@ -217,7 +214,8 @@ def junk(values):
     return own | _NESTED
 
 
-KEYS = sorted({key for table in [SCHEMA, *PARTS.values()] for key in table["properties"]} | {"", "a.b", "x"})
+_TABLES = [SCHEMA, *PARTS.values(), *PARTS["Data"]["oneOf"]]
+KEYS = sorted({key for table in _TABLES for key in table.get("properties", ())} | {"", "a.b", "x"})
 _NESTED = st.recursive(
     st.sampled_from([*WILD, *TEXTS, *DATES, True, False, None])
     | st.text(max_size=4)
