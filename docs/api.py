@@ -1,4 +1,4 @@
-"""Write docs/api.md from the docstrings of every name in `xtrain.__all__`: python docs/api.py."""
+"""Write docs/api.md from the docstrings of all public names: python docs/api.py."""
 
 import ast
 import inspect
@@ -9,13 +9,15 @@ from types import ModuleType
 from typing import Any
 
 import xtrain
+from xtrain import extend
 from xtrain.parity.front import parity
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """\
 # The Python API
 
-Every public name of `xtrain`: those of `xtrain.__all__`. [Stability](stability.md) says what may change.
+Every public name: those of `xtrain.__all__`, and of `xtrain.extend` for authors of parts.
+[Stability](stability.md) says what may change.
 This page is made from the docstrings by `python docs/api.py`.
 """
 ORDER = (
@@ -32,6 +34,15 @@ MEMBERS = {
     "xtrain.models": ("build",),
 }
 """Of classes that have more members than users need, those that they do."""
+ALIASES = {
+    "AbsolutePath": "Type of a key: a path, which is made absolute.",
+    "Count": "Type of a key: a whole number from 1 on.",
+    "Fraction": "Type of a key: a number from 0 to below 1.",
+    "NonNegative": "Type of a key: a number from 0 on.",
+    "Positive": "Type of a key: a number above 0.",
+    "Shape": "A tuple of sizes without the batch axis: `(channels, height, width)` or `(features,)`.",
+}
+"""Names that have no docstring."""
 
 
 def text() -> str:
@@ -39,7 +50,12 @@ def text() -> str:
     parts = [HEAD]
     for name in ORDER:
         parts += [f"## xtrain.{name}", *_described(name, getattr(xtrain, name))]
+    parts += ["## xtrain.extend", _markdown(extend.__doc__), "\n".join(map(_extended, extend.__all__))]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _extended(name: str) -> str:
+    return f"- `{name}`: {ALIASES.get(name) or _first(getattr(extend, name).__doc__)}"
 
 
 def _described(name: str, found: Any) -> Iterator[str]:
