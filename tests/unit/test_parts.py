@@ -2,8 +2,10 @@
 
 import copy
 import sys
+from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 from recipe_values import SMALL
 
 from xtrain.errors import PluginError, RecipeError, UsageError
@@ -149,6 +151,14 @@ def test_pixels_of_another_kind_are_refused(offer):
     step = AUGMENTS.find("turned")()
     with pytest.raises(PluginError, match=r"'turned' gives uint8 \(3, 1, 4, 2\), not uint8 \(3, 1, 4, 4\)"):
         augment.apply(step, np.zeros((3, 1, 4, 4), np.uint8), np.zeros((3, 0), np.uint64))
+
+
+def test_a_value_of_another_sort_is_refused():
+    found = recipe()
+    for key, other in (("model", found.optimizer), ("optimizer", found.model), ("loss", found.schedule)):
+        with pytest.raises(ValidationError, match="is no "):
+            replace(found, **{key: other})
+    assert replace(found, schedule=SCHEDULES.own["cosine"]()).schedule.name == "cosine"
 
 
 def test_an_observer_that_is_not_there_is_told():

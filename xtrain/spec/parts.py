@@ -104,6 +104,11 @@ class Parts(Generic[T]):
             raise PluginError(f"{offered[name]} offers {name!r}, which {problem}")
         return typing.cast(type[T], kind) if self._fits(kind) else None
 
+    def _is_one(self, kind: type, name: Any) -> bool:
+        """True for the class of a part of this sort, be it one that no package offers."""
+        known = kind is self._own.get(name) if name in self._own else not self._problem(kind, name)
+        return known and self._fits(kind) and (bool(self.group) or name in self._own)
+
     def _problem(self, kind: Any, name: str) -> str:
         if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "__pydantic_validator__")):
             return "is not a class made by xtrain.frozen"
@@ -123,8 +128,10 @@ class Parts(Generic[T]):
 
     def _validated(self, given: Any) -> Any:
         """A part from a section's plain values, or a part as it is."""
-        if is_dataclass(given) and not isinstance(given, type) and tags(type(given)):
-            return given
+        if is_dataclass(given) and not isinstance(given, type):
+            if self._is_one(type(given), getattr(given, self.tag, None)):
+                return given
+            raise PydanticCustomError("part", f"is no {self.title.lower()}")
         if not isinstance(given, dict):
             raise PydanticCustomError("part", f'should be a table with {self.tag} = "..."')
         name = given.get(self.tag)
