@@ -73,7 +73,7 @@ def run(
     watching = [*([] if quiet else [progress(Console())]), *adapted(observers)]
     changes = {**(overrides or {}), **_given(epochs, seed)}
     place, name = locate(resume) if resume is not None else (None, "last")
-    job = place.job_with(changes) if place else job_of(recipe, changes)  # type: ignore[arg-type]
+    job = place.job_with(changes) if place else job_of(recipe, changes)  # type: ignore[arg-type]  # one of the two is given
     options, _ = chosen(_options(backend, device, threads, data_dir), place)
     call = isolated if _occupied(options, job) else _here
     with relayed(watching) if call is isolated else nullcontext(watching) as told:

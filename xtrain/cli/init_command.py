@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from xtrain import data
-from xtrain.errors import UsageError, XtrainError, suggest
+from xtrain.cli.options import write_text
+from xtrain.errors import UsageError, suggest
 from xtrain.recipe.draft import draft, folder_section
-from xtrain.system.files import write_atomically
 
 
 @click.command("init")
@@ -34,10 +34,7 @@ def command(source: str, out: Path | None, force: bool) -> int:
     if target.exists() and not force:
         raise UsageError("exists", where=target, remedy="choose another --out, or replace it with --force")
     text = draft(name, section, str(target))
-    try:
-        write_atomically(target, text)
-    except OSError as error:
-        raise XtrainError(f"can't be written: {error.strerror}", where=target) from error
+    write_text(target, text)
     click.echo(f"{target}: train it with xtrain run {target}")
     return 0
 

@@ -11,6 +11,7 @@ import click
 from xtrain import plugins
 from xtrain.errors import UsageError, XtrainError
 from xtrain.recipe import Job, find, load_recipe
+from xtrain.system.files import write_atomically
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +90,14 @@ def backends_of(text: str | None, device: str) -> list[str]:
 def folder_of_now(kind: str, name: str) -> Path:
     """Where a command leaves what it makes when it is not told."""
     return Path(kind) / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write what a command makes, beside and renamed. `XtrainError` where the disk refuses."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise XtrainError(f"can't be written: {error.strerror}", where=path) from error
 
 
 def make_folder(folder: Path) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from xtrain.errors import XtrainError
+from xtrain.cli.options import write_text
 from xtrain.recipe.schema import schema
-from xtrain.system.files import write_atomically
 
 
 @click.command("schema")
@@ -21,9 +20,6 @@ def command(out: Path | None) -> int:
     if out is None:
         click.echo(text, nl=False)
         return 0
-    try:
-        write_atomically(out, text)
-    except OSError as error:
-        raise XtrainError(f"can't be written: {error.strerror}", where=out) from error
+    write_text(out, text)
     click.echo(f"{out}: a recipe beside it names it in its first line as #:schema ./{out.name}")
     return 0

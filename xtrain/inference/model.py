@@ -99,7 +99,7 @@ class TrainedModel:
         return self._job.recipe.data.eval_batch_size
 
     def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of one batch [B, C, H, W]: softmax of logits, or what log-probabilities stand for."""
+        """Probabilities of one batch [B, C, H, W]: softmax of logits, or what log-probabilities stand for."""
         scores = np.asarray(self._model.predict(images), dtype=np.float64)
         if not isinstance(self._job.model.nodes[-1].layer, LogSoftmax):
             scores = scores - scores.max(axis=1, keepdims=True)

@@ -13,7 +13,7 @@ class _Room(ModuleType):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As `xtrain.parity.front.parity`, which is imported when it is first needed."""
-        from xtrain.parity.front import parity  # noqa: PLC0415
+        from xtrain.parity.front import parity  # noqa: PLC0415 - only for who calls it
 
         return parity(*args, **kwargs)
 

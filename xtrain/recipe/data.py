@@ -76,7 +76,7 @@ class Data:
 
     @property
     def name(self) -> str:
-        """Of the data set."""
+        """The data set's name."""
         return self.dataset.name
 
     def input_shape(self, about: DatasetInfo) -> Shape:

@@ -91,7 +91,7 @@ class Metrics:
 
 
 def metrics(steps: Iterable[Sequence[tuple[float, float]]]) -> list[Metrics]:
-    """Of each step, from the sum of losses and the correct predictions of each of its batches."""
+    """The figures of each step, added up from those of its batches: sum of losses, correct predictions."""
     return [Metrics(sum(loss for loss, _ in step), int(sum(right for _, right in step))) for step in steps]
 
 

@@ -61,7 +61,7 @@ def _problem(kind: Any, values: Any, found: ErrorDetails) -> tuple[str, str]:
     *parents, last = found["loc"] or ("",)
     if found["type"] in _UNKNOWN_KEY:
         keys, owner, more = _descend(kind, values, parents)
-        members = _members(owner, values if not parents else _at(values, parents))
+        members = _members(owner, _at(values, parents))
         others = parts.having(str(last)) if more and (parts := parts_of(owner)) else []
         problem = f"only for {', '.join(others)}" if others else "unknown key"
         return (
