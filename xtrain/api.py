@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from rich.console import Console
-
 from xtrain import homes, plugins
 from xtrain.errors import UsageError
 from xtrain.export import weights
@@ -70,7 +68,7 @@ def run(
     """
     if (recipe is None) == (resume is None):
         raise UsageError("give a recipe to train, or resume=")
-    watching = [*([] if quiet else [progress(Console())]), *adapted(observers)]
+    watching = [*([] if quiet else [progress()]), *adapted(observers)]
     changes = {**(overrides or {}), **_given(epochs, seed)}
     place, name = locate(resume) if resume is not None else (None, "last")
     job = place.job_with(changes) if place else job_of(recipe, changes)  # type: ignore[arg-type]  # one of the two is given

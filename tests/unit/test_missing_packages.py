@@ -11,7 +11,6 @@ ABSENT = (
     "matplotlib",
     "scipy",
     "sklearn",
-    "tqdm",
     "threadpoolctl",
     "joblib",
     "onnx",

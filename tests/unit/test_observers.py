@@ -5,12 +5,12 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 
 import pytest
 from fake_runs import made
 from recipe_values import small_job
-from rich.console import Console
 
 from xtrain.recipe.schedules import Reductions
 from xtrain.recipe.watch import Watch
@@ -24,13 +24,27 @@ from xtrain.training.observers.progress import Bar, Lines, progress
 from xtrain.training.observers.rate import Rate, clock
 from xtrain.training.observers.table import Table
 
+
+class Stream(io.StringIO):
+    """What a process prints to: a terminal or not."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self):
+        """Whether somebody looks at it."""
+        return self._terminal
+
+
 EPOCH = EpochRecord(1, 23, 1.25, 0.5, 1.5, 0.4375, 2.04, 0.5)
 
 
-def shown(terminal):
+def shown(terminal, monkeypatch):
     """What a run of two epochs of 23 steps prints."""
-    text = io.StringIO()
-    observer = progress(Console(file=text, force_terminal=terminal, width=100))
+    text = Stream(terminal)
+    monkeypatch.setattr("sys.stdout", text)
+    observer = progress()
     start = Start(small_job(), Path("run"), "fake", "cpu", 0)
     observer.start(start)
     for step in range(1, 24):
@@ -49,8 +63,8 @@ HEADER = [
 ROW = "    1      23   1.2500   0.5000   1.5000   0.4375     2.5 *"
 
 
-def test_a_pipe_gets_plain_lines():
-    observer, text = shown(terminal=False)
+def test_a_pipe_gets_plain_lines(monkeypatch):
+    observer, text = shown(False, monkeypatch)
     assert isinstance(observer, Lines)
     *header, first, second, last = text.splitlines()
     assert header == HEADER
@@ -61,16 +75,17 @@ def test_a_pipe_gets_plain_lines():
     assert text.isprintable() or set(text) - {"\n"} == set(filter(str.isprintable, text))
 
 
-def test_a_terminal_gets_a_bar_and_a_row_for_each_epoch():
-    observer, text = shown(terminal=True)
+def test_a_terminal_gets_a_bar_and_a_row_for_each_epoch(monkeypatch):
+    observer, text = shown(True, monkeypatch)
     assert isinstance(observer, Bar)
-    assert "\x1b[" in text
+    assert "\r" in text
+    assert "epoch 1/2, step 0, loss -, - images/s, - left" in text
     assert all(line in text for line in (*HEADER, ROW))
 
 
 def test_the_row_of_an_epoch_takes_the_place_of_the_record_at_its_end():
     text = io.StringIO()
-    observer = Lines(Console(file=text))
+    observer = Lines(text)
     observer.start(Start(small_job(), None, "fake", "cpu", 0))
     observer.train(TrainRecord(1, 23, 0.5, 0.1))
     assert text.getvalue().splitlines() == HEADER
@@ -113,8 +128,9 @@ EPOCHS = (
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_run_that_never_started_can_be_stopped(terminal):
-    progress(Console(file=io.StringIO(), force_terminal=terminal)).stop()
+def test_a_run_that_never_started_can_be_stopped(terminal, monkeypatch):
+    monkeypatch.setattr("sys.stdout", Stream(terminal))
+    progress().stop()
 
 
 def test_time_left_is_short():
@@ -158,12 +174,14 @@ def test_a_clock_that_stands_still_gives_a_rate(now):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_the_rate_and_the_time_left_are_shown(now, terminal):
-    text = io.StringIO()
-    observer = progress(Console(file=text, force_terminal=terminal, width=100))
+def test_the_rate_and_the_time_left_are_shown(now, terminal, monkeypatch):
+    text = Stream(terminal)
+    monkeypatch.setattr("sys.stdout", text)
+    observer = progress()
     observer.start(Start(small_job(), None, "fake", "cpu", 10))  # resumed at step 10 of 46
     for step in (11, 12):
         now.seconds += 2
+        sleep(0.15 if terminal else 0)  # a bar is drawn ten times a second at most
         observer.step(step, 64)
     observer.train(TrainRecord(1, 12, 0.5, 0.1))
     observer.stop()

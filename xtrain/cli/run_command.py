@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
@@ -49,7 +48,6 @@ def command(
 ) -> int:
     """Train RECIPE (a path, or the name of a shipped recipe), or go on with --resume RUN."""
     tune_memory()
-    console = Console(soft_wrap=True, markup=False)
     if recipe is not None and resumed is not None:
         raise UsageError(
             f"both a recipe ({recipe}) and --resume {resumed} are given: a run goes on with its own recipe",
@@ -59,43 +57,41 @@ def command(
         raise UsageError(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
         )
-    options = Options(backend or "", device, threads, data_dir, [progress(Console())])
+    options = Options(backend or "", device, threads, data_dir, [progress()])
     changes = overrides(settings, seed, epochs=epochs, log_every=log_every)
     if resumed is not None:
         if out:
             raise UsageError("--resume goes on in the run's own directory: no --out")
-        outcome = _resume(console, resumed, options, changes, observe)
+        outcome = _resume(resumed, options, changes, observe)
     else:
         assert recipe is not None
-        outcome = _train(console, watched_by(read_job(recipe, changes), observe), options, out)
-    return _conclude(console, outcome)
+        outcome = _train(watched_by(read_job(recipe, changes), observe), options, out)
+    return _conclude(outcome)
 
 
-def _train(console: Console, job: Job, options: Options, out: Path | None) -> Outcome:
+def _train(job: Job, options: Options, out: Path | None) -> Outcome:
     options, why = chosen(options)
     reason, recipe = f" ({why})" if why else "", job.recipe
-    console.print(f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}", highlight=False)
+    click.echo(f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}")
     return session.train(job, options, out)
 
 
-def _resume(
-    console: Console, path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]
-) -> Outcome:
+def _resume(path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]) -> Outcome:
     run, name = locate(path)
     job = watched_by(run.job_with(changes), observe)
     options, _ = chosen(options, run)
-    console.print(f"{job.recipe.name} under {options.backend}, going on in {run.path}", highlight=False)
+    click.echo(f"{job.recipe.name} under {options.backend}, going on in {run.path}")
     return session.resume(run, name, options, job)
 
 
-def _conclude(console: Console, outcome: Outcome) -> int:
+def _conclude(outcome: Outcome) -> int:
     run = outcome.run
     if outcome.idle:
-        console.print(f"nothing to do: {outcome.idle}", highlight=False)
+        click.echo(f"nothing to do: {outcome.idle}")
     if not outcome.finished:
-        console.print(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
+        click.echo(f"stopped after step {outcome.step}, saved; go on with: xtrain run --resume {run.path}")
         return 130
-    console.print(closing(run), highlight=False)
+    click.echo(closing(run))
     return 0
 
 

@@ -276,28 +276,18 @@ def _fetch(name: str, source: Source, folder: Path, scratch: Path) -> list[str]:
 
 
 @contextmanager
-def _bar(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+def _bar(name: str, size: int | None) -> Iterator[Callable[[int], object]]:
     """A bar on a terminal, nothing elsewhere; what is given takes the bytes that came."""
-    from rich import progress  # noqa: PLC0415 - seldom needed
-    from rich.console import Console  # noqa: PLC0415
+    from tqdm import tqdm  # noqa: PLC0415 - seldom needed
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda count: bar.advance(task, count)
+    with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar:
+        yield bar.update
 
 
 class _Limited:
     """A file that takes so many bytes and no more, whatever a server sends, and tells how many came."""
 
-    def __init__(self, file: IO[bytes], size: int, advance: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes], size: int, advance: Callable[[int], object]) -> None:
         self._file, self._size, self._left, self._advance = file, size, size, advance
 
     def write(self, piece: bytes) -> None:

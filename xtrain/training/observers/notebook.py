@@ -1,5 +1,6 @@
 """Progress in a notebook: one output that changes, with a bar and the epochs so far."""
 
+import sys
 import time
 from dataclasses import asdict
 from importlib import import_module
@@ -8,10 +9,16 @@ from typing import Any
 from xtrain.runs.records import html_table
 from xtrain.runs.run import Run
 from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
-from xtrain.training.observers.rate import Rate
+from xtrain.training.observers.standing import Standing
 
 _PAUSE = 0.2
 """Seconds between two changes of the output: a browser takes no more."""
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook; a terminal's IPython has no kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
 
 
 class Notebook(Observer):
@@ -19,12 +26,10 @@ class Notebook(Observer):
 
     def __init__(self) -> None:
         self._output: Any = None
-        self._rate = Rate()
 
     def start(self, start: Start) -> None:
         """Make the output."""
-        self._job, self._step, self._loss = start.job, start.step, "-"
-        self._rate = Rate()
+        self._standing, self._monitor = Standing(start), start.job.monitor
         self._epochs = Run(start.path).epochs if start.step else []
         display = import_module("IPython.display").display
         self._output = display(self._bundle(bar=True), raw=True, display_id=True)
@@ -32,14 +37,13 @@ class Notebook(Observer):
 
     def step(self, step: int, samples: int) -> None:
         """Move the bar."""
-        self._rate.add(samples)
-        self._step = step
+        self._standing.step(step, samples)
         if time.perf_counter() - self._shown > _PAUSE:
             self._show()
 
     def train(self, record: TrainRecord) -> None:
-        """Remember the loss, which the bar shows when it moves."""
-        self._loss = f"{record.loss:.4f}"
+        """Show the loss when the bar moves."""
+        self._standing.train(record)
 
     def epoch(self, record: EpochRecord) -> None:
         """Add a row."""
@@ -57,15 +61,8 @@ class Notebook(Observer):
 
     def _bundle(self, bar: bool) -> dict[str, str]:
         """What is shown, as HTML and, for what shows none, as text."""
-        table, steps, epochs = (
-            html_table(self._epochs, self._job.monitor),
-            self._job.steps,
-            self._job.recipe.loop.epochs,
-        )
-        epoch = min(max(self._step - 1, 0) // self._job.steps_per_epoch + 1, epochs)
-        text = f"epoch {epoch}/{epochs}, step {self._step}, loss {self._loss}"
+        table, text = html_table(self._epochs, self._monitor), str(self._standing)
         if not bar:
             return {"text/html": table, "text/plain": text}
-        moving = f"{text}, {self._rate} images/s, {self._rate.left(steps - self._step)} left"
-        progress = f'<progress value="{self._step}" max="{steps}"></progress>'
-        return {"text/html": f"<div>{progress} {moving}</div>{table}", "text/plain": moving}
+        progress = f'<progress value="{self._standing.at}" max="{self._standing.steps}"></progress>'
+        return {"text/html": f"<div>{progress} {text}</div>{table}", "text/plain": text}

@@ -1,39 +1,36 @@
 """Progress: a live bar on a terminal or in a notebook, plain lines elsewhere; the epochs as a table."""
 
-from typing import Any
+import sys
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from tqdm import tqdm
 
 from xtrain.training.observers import EpochRecord, Observer, Start, TrainRecord
-from xtrain.training.observers.notebook import Notebook
+from xtrain.training.observers.notebook import Notebook, in_notebook
 from xtrain.training.observers.rate import Rate
+from xtrain.training.observers.standing import Standing
 from xtrain.training.observers.table import Table
 
 
-def progress(console: Console) -> Observer:
-    """The observer that suits the console."""
-    if console.is_jupyter:
+def progress() -> Observer:
+    """The observer that suits what this process prints to."""
+    if in_notebook():
         return Notebook()
-    return Bar(console) if console.is_terminal else Lines(console)
+    return Bar(sys.stdout) if sys.stdout.isatty() else Lines(sys.stdout)
 
 
 class Screen(Observer):
     """Shows how far a training is; where it is sent to another process, on that one's screen."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _on_screen, ()
-
-
-def _on_screen() -> Observer:
-    return progress(Console())
+        return progress, ()
 
 
 class Lines(Screen):
     """A table with a row for each train record between epochs, and one for each epoch."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._rate = Rate()
 
     def start(self, start: Start) -> None:
@@ -59,58 +56,46 @@ class Lines(Screen):
         self._say(self._table.epoch(record))
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        print(text, file=self._stream, flush=True)
 
 
 class Bar(Screen):
     """A bar for the run under way, below a table with a row for each epoch that is done."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._rate = Rate()
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=None),
-            TextColumn("step {task.fields[step]}  loss {task.fields[loss]}  {task.fields[rate]} images/s"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console,
-            expand=True,
-            transient=True,
-        )
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._bar: tqdm[Any] | None = None
 
     def start(self, start: Start) -> None:
         """Begin the table, and show the bar where the run stands."""
-        self._epochs, self._per_epoch = start.job.recipe.loop.epochs, start.job.steps_per_epoch
-        self._rate = Rate()
-        self._table = Table(start)
-        self._console.print(self._table.header(), highlight=False)
-        self._task = self._bar.add_task(
-            "train",
-            total=self._epochs * self._per_epoch,
-            completed=start.step,
-            epoch=min(start.step // self._per_epoch + 1, self._epochs),
-            epochs=self._epochs,
-            step=start.step,
-            loss="-",
-            rate="-",
+        self._standing, self._table = Standing(start), Table(start)
+        print(self._table.header(), file=self._stream)
+        self._bar = tqdm(
+            total=self._standing.steps,
+            initial=start.step,
+            bar_format="{desc} {bar}",
+            desc=str(self._standing),
+            leave=False,
+            dynamic_ncols=True,
+            file=self._stream,
         )
-        self._bar.start()
 
     def step(self, step: int, samples: int) -> None:
-        """Move the bar."""
-        self._rate.add(samples)
-        epoch = (step - 1) // self._per_epoch + 1
-        self._bar.update(self._task, completed=step, step=step, epoch=epoch, rate=str(self._rate))
+        """Move the bar, which is drawn ten times a second at most."""
+        assert self._bar is not None
+        self._standing.step(step, samples)
+        self._bar.set_description_str(str(self._standing), refresh=False)
+        self._bar.update()
 
     def train(self, record: TrainRecord) -> None:
-        """Show the loss."""
-        self._bar.update(self._task, loss=f"{record.loss:.4f}")
+        """Show the loss when the bar moves."""
+        self._standing.train(record)
 
     def epoch(self, record: EpochRecord) -> None:
         """Leave a row."""
-        self._console.print(self._table.epoch(record), highlight=False)
+        tqdm.write(self._table.epoch(record), file=self._stream)
 
     def stop(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Take the bar away, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
