@@ -4,6 +4,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,7 +56,22 @@ def text() -> str:
 
 
 def _extended(name: str) -> str:
-    return f"- `{name}`: {ALIASES.get(name) or _first(getattr(extend, name).__doc__)}"
+    return f"- `{name}{_arguments(name)}`: {ALIASES.get(name) or _first(getattr(extend, name).__doc__)}"
+
+
+def _arguments(name: str) -> str:
+    """Of a class with fields, or of a function: their names, and the defaults that are short."""
+    found = getattr(extend, name)
+    if name in ALIASES or not (is_dataclass(found) or inspect.isfunction(found)) or name == "frozen":
+        return ""
+    given = inspect.signature(found).parameters.values()
+    shown = (
+        each.name
+        if each.default is each.empty or not isinstance(each.default, int | float | str | bool | None)
+        else f"{each.name}={each.default!r}"
+        for each in given
+    )
+    return f"({', '.join(shown)})"
 
 
 def _described(name: str, found: Any) -> Iterator[str]:

@@ -37,7 +37,7 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     observers: Iterable[Any] = (),
     out: str | Path | None = None,
-    resume: str | Path | None = None,
+    resume: Run | str | Path | None = None,
     data_dir: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
@@ -57,7 +57,7 @@ def run(
         overrides: values by dotted key, such as `{"optimizer.lr": 0.1}`; with `resume`, of `loop` only.
         observers: objects with some of the methods of `Observer`, which are told what happens.
         out: the run directory; by default one below `runs/`.
-        resume: a run directory or one of its checkpoint folders.
+        resume: a run, its directory, or one of its checkpoint folders.
         data_dir: where data sets are looked for first.
         quiet: no progress.
 
@@ -68,6 +68,8 @@ def run(
     """
     if (recipe is None) == (resume is None):
         raise UsageError("give a recipe to train, or resume=")
+    if not isinstance(observers, Iterable):
+        raise UsageError("observers is one object", remedy="give a list: observers=[mine]")
     watching = [*([] if quiet else [progress()]), *adapted(observers)]
     changes = {**(overrides or {}), **_given(epochs, seed)}
     place, name = locate(resume) if resume is not None else (None, "last")

@@ -35,7 +35,10 @@ class Model(Protocol):
     """A lowered `ModelSpec`."""
 
     native: Any
-    """The framework's own module (nn.Module, nn.Layer, nn.Cell), parameters under their canonical names."""
+    """The framework's own module (nn.Module, nn.Layer, nn.Cell), parameters under their canonical names.
+
+    After `load` it is in evaluation mode.
+    """
 
     def state(self) -> State:
         """A copy of every tensor of `ModelSpec.tensors`."""

@@ -119,6 +119,9 @@ def _of(node: Node, counts: Counter[str]) -> Iterator[tuple[str, Place]]:
             key, parameter = _LATER.get(own, (own, f"{own[0]}_0"))
             transposed = isinstance(node.layer, Linear) and own == "weight"
             yield name, Place((f"{node.path}.{key}",), f"{prefix}.{parameter}", transposed)
+    else:  # of another package: its parameters bear their canonical names, in a file too
+        for name in node.tensors:
+            yield name, Place((name,), name, transposed=False)
 
 
 def _recurrent(node: Node, counts: Counter[str]) -> Iterator[tuple[str, Place]]:

@@ -38,17 +38,16 @@ from xtrain import data
 def torch(native, images):
     import torch
     with torch.no_grad():
-        return native.eval()(torch.from_numpy(images)).numpy()
+        return native(torch.from_numpy(images)).numpy()
 
 def paddle(native, images):
     import paddle
-    native.eval()
     with paddle.no_grad():
         return native(paddle.to_tensor(images)).numpy()
 
 def mindspore(native, images):
     import mindspore
-    return native.set_train(False)(mindspore.Tensor(images)).asnumpy()
+    return native(mindspore.Tensor(images)).asnumpy()
 
 backend, run = sys.argv[1:]
 __import__(backend)  # as a program has it that uses the framework itself
@@ -200,3 +199,9 @@ def test_a_process_that_has_another_framework_says_what_to_do(run, alone, monkey
     monkeypatch.setitem(sys.modules, "torch", sys)
     with pytest.raises(UsageError, match="loaded another framework than numpy's\n  a model lives in"):
         xtrain.load(run, backend="numpy")
+
+
+@pytest.mark.parametrize("images", [[np.zeros((1, 8, 8)), np.zeros((1, 7, 8))], [[1.0], [1.0, 2.0]]])
+def test_what_is_no_array_is_told(images, model):
+    with pytest.raises(UsageError, match="can't be made one array"):
+        model.predict(images)

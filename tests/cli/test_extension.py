@@ -139,7 +139,24 @@ def test_the_suite_takes_its_layers_as_rows(command):
     assert done.code == 0, done.out
     assert "8 passed" in done.out  # output twice, gradients, state, of two examples
     other = command("conformance", "--backend", "paddle", "-k", "swish or relu", timeout=300)
-    assert "not lowered for paddle: swish" in other.out
+    assert "not lowered for paddle: prelu, swish" in other.out
+
+
+def test_its_data_set_is_shown_and_gets_a_recipe(command):
+    assert "Stripes, classes" in command("data", "stripes").out
+    done = command("init", "stripes", "--out", "my first.toml")
+    assert done.out == "my first.toml: train it with xtrain run 'my first.toml'\n"
+    assert command("run", "my first.toml", "--backend", "numpy", "--epochs", 1).code == 0
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pdparams", ".safetensors"])
+def test_a_parameter_of_its_layer_is_in_every_file(suffix, command):
+    """Under its canonical name, also where a framework has names of its own."""
+    assert command("run", "stripes.toml", "--backend", "numpy", "--epochs", 1, "--out", "run").code == 0
+    done = command("convert", "run", f"w{suffix}")
+    assert done.code == 0, done.err
+    done = command("convert", f"w{suffix}", "back.safetensors", "--recipe", "run/recipe.toml")
+    assert done.code == 0, done.err
 
 
 def test_a_wrong_lowering_fails_the_suite(xtrain, installed, tmp_path):

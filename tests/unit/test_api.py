@@ -115,6 +115,27 @@ def test_wrong_use_is_refused(tmp_path):
         xtrain.evaluate(run, backend="fake")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"threads": 0}, "threads = 0"),
+        ({"threads": "2"}, "threads = '2'"),
+        ({"observers": Recorder()}, "observers is one object"),
+        ({"recipe": 3}, "a recipe is no int"),
+    ],
+    ids=["no_threads", "threads_as_text", "one_observer", "no_recipe"],
+)
+def test_an_argument_of_the_wrong_kind_is_told_before_anything_is_made(given, told, tmp_path):
+    with pytest.raises(UsageError, match=told):
+        xtrain.run(**{"recipe": "digits_mlp", "out": tmp_path / "run", **given})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_itself_goes_on(tmp_path):
+    first = xtrain.run("digits_mlp", backend="numpy", epochs=1, out=tmp_path / "run", quiet=True)
+    assert xtrain.run(resume=first, overrides={"loop.epochs": 2}, quiet=True).epochs[-1]["epoch"] == 2
+
+
 def test_models_are_built_by_name():
     model = xtrain.models.build("mlp", input_shape=(1, 28, 28), classes=10, hidden=[512, 512])
     assert (model.parameters, model.multiply_adds) == (669_706, 669_706)

@@ -54,11 +54,11 @@ def command(
 
 
 def _job(dataset: str, settings: tuple[str, ...], seed: int | None) -> Job:
-    """That of the recipe named, or of one about nothing but a published data set."""
-    known = [*data.names(), *shipped()]
+    """That of the recipe named, or of one about nothing but a data set."""
+    known = [*data.selectable(), *shipped()]
     if dataset not in known and not os.path.exists(dataset):
         raise UsageError("there is no such data set or recipe", where=dataset, remedy=suggest(dataset, known))
-    if dataset not in data.names():
+    if dataset not in data.selectable():
         return read_recipe(dataset, settings, seed)
     values: dict[str, Any] = {
         "name": dataset,

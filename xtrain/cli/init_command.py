@@ -1,6 +1,7 @@
 """`xtrain init`: a first recipe for a data set or a folder of images."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -21,21 +22,21 @@ def command(source: str, out: Path | None, force: bool) -> int:
     A folder has train/CLASS/ and test/CLASS/ (or val/CLASS/) with PNG or JPEG files. The net is a small
     convolutional one that fits the size of the images.
     """
-    if source in data.names():
+    if source in data.selectable():
         name, section = source, {"name": source}
     elif Path(source).is_dir():
         path = Path(source).absolute()
         name, section = _named_after(path.name), folder_section(path)
     else:
         raise UsageError(
-            "there is no such data set or folder", where=source, remedy=suggest(source, data.names())
+            "there is no such data set or folder", where=source, remedy=suggest(source, data.selectable())
         )
     target = out or Path(f"{name}.toml")
     if target.exists() and not force:
         raise UsageError("exists", where=target, remedy="choose another --out, or replace it with --force")
-    text = draft(name, section, str(target))
+    text = draft(name, section, shlex.quote(str(target)))
     write_text(target, text)
-    click.echo(f"{target}: train it with xtrain run {target}")
+    click.echo(f"{target}: train it with xtrain run {shlex.quote(str(target))}")
     return 0
 
 

@@ -15,7 +15,7 @@ from xtrain.system.machine import tune_memory
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
 from xtrain.training.observers.progress import progress
-from xtrain.training.observers.table import MARK
+from xtrain.training.observers.table import MARK, short
 from xtrain.training.session import Outcome
 
 
@@ -101,11 +101,11 @@ def closing(run: Run) -> str:
     if best is None:
         return f"no figures are recorded in {run.path}"  # its metrics.jsonl was taken away
     monitor = recipe.loop.monitor or "test_accuracy"
-    watched = "" if monitor == "test_accuracy" else f" {best[monitor]:.4f}"
+    watched = "" if monitor == "test_accuracy" else f" {short(best[monitor])}"
     seconds = sum(session.get("seconds", 0.0) for session in run.sessions)
     restored = "its weights were taken back, " if recipe.stopping and recipe.stopping.restore_best else ""
     return (
         f"{MARK} best by {monitor}{watched}: epoch {best['epoch']} of {run.epochs[-1]['epoch']}, "
-        f"test accuracy {best['test_accuracy']:.4f}, loss {best['test_loss']:.4f}\n"
+        f"test accuracy {best['test_accuracy']:.4f}, loss {short(best['test_loss'])}\n"
         f"{restored}{seconds:.1f} s, in {run.path}"
     )

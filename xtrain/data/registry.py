@@ -28,6 +28,11 @@ def names() -> list[str]:
     return [name for kind in _PUBLISHED for name in tags(kind)]
 
 
+def selectable() -> list[str]:
+    """Every name that stands for a data set alone: published ones, and those of other packages."""
+    return [*names(), *DATASETS.offered()]
+
+
 def own() -> list[str]:
     """Names of the kinds of one's own data, each of which takes a `path`."""
     return [name for kind in _OWN for name in tags(kind)]

@@ -65,7 +65,7 @@ class TrainedModel:
             DataError: a file that can't be read, or is of another size.
 
         """
-        given = read_images(images, self._job) if is_paths(images) else np.asarray(images)
+        given = read_images(images, self._job) if is_paths(images) else _array(images)
         if given.dtype != np.uint8 and given.dtype.kind != "f":
             raise UsageError(
                 f"images are {given.dtype}",
@@ -109,6 +109,16 @@ class TrainedModel:
     def __repr__(self) -> str:
         shape = format_shape(self.input_shape)
         return f"<{self._job.model.name} of {self.checkpoint}: {shape} to {len(self.classes)} classes>"
+
+
+def _array(images: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(images)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor of a graph
+        raise UsageError(
+            f"images can't be made one array: {error}",
+            remedy="give an array, a list of arrays of one shape, or paths of images",
+        ) from error
 
 
 @dataclass(frozen=True)

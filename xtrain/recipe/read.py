@@ -54,6 +54,11 @@ def job_of(
     if isinstance(recipe, str | Path):
         return load_recipe(recipe, overrides).bind(where=find(recipe))
     values = recipe.to_dict() if isinstance(recipe, Recipe) else recipe
+    if not isinstance(values, Mapping):
+        raise UsageError(
+            f"a recipe is no {type(recipe).__name__}",
+            remedy="give a Recipe, a mapping, a path, or the name of a shipped one",
+        )
     return parse(values, "recipe", overrides).bind(where="recipe")
 
 

@@ -249,9 +249,11 @@ class Run(Records):
         return f"Run({str(self.path)!r})"
 
 
-def locate(path: str | Path) -> tuple[Run, str]:
-    """A run and the name of a checkpoint, from a run directory or from one of its checkpoint folders."""
-    path = Path(path)
+def locate(given: Run | str | Path) -> tuple[Run, str]:
+    """A run and the name of a checkpoint, from a run, its directory, or one of its checkpoint folders."""
+    if isinstance(given, Run):
+        return given, "last"
+    path = Path(given)
     place = path if path.parent.name == "checkpoints" else path.absolute()
     if place.parent.name == "checkpoints" and folder.is_run(place.parent.parent):
         return Run(place.parent.parent), place.name

@@ -142,6 +142,7 @@ class ModelBase(ABC, Generic[T]):
         """Take over a state, in place: optimizers and compiled graphs keep their hold on the parameters."""
         for name, tensor in self.tensors.items():
             self.put(name, tensor, state[name])
+        self.mode(training=False)  # as `native` is expected, which somebody else calls
 
     def trace(
         self, images: Array, step: StepInput | None, inputs: Mapping[str, Array] | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xtrain import data, plan, plugins
 from xtrain.data.batches import per_channel
-from xtrain.errors import DataError
+from xtrain.errors import DataError, UsageError
 from xtrain.protocols import Backend, Dataset, Loop, Model, Optimizer
 from xtrain.recipe import Job
 from xtrain.runs import checkpoint as checkpoints
@@ -32,6 +32,10 @@ class Options:
     threads: int | None = None
     data_dir: Path | None = None
     observers: Sequence[Observer] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
+            raise UsageError(f"threads = {self.threads!r}: give a whole number of 1 or more")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from xtrain.extend import Count, Layer, Shape, frozen
 from xtrain.spec import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, Residual
+from xtrain_example.prelu import PReLU
 from xtrain_example.swish import Swish
 
 
@@ -19,7 +20,7 @@ class TwoBranches:
         wide = Conv2d(name="wide", out_channels=self.width, kernel_size=5, padding=2)
         narrow = Conv2d(name="narrow", out_channels=self.width, kernel_size=3, padding=1)
         return (
-            Residual(name="branches", body=(wide, Swish()), shortcut=(narrow,)),
+            Residual(name="branches", body=(wide, Swish()), shortcut=(narrow, PReLU())),
             Swish(beta=1.5),
             AdaptiveAvgPool2d(output_size=2),
             Flatten(),

@@ -1,10 +1,11 @@
-"""Swish and focal loss for the NumPy backend: each with its gradient."""
+"""Swish, PReLU and focal loss for the NumPy backend: each with its gradient."""
 
 import numpy as np
 from xtrain_numpy.layers import register
 from xtrain_numpy.losses import LOSSES
 
 from xtrain_example.focal import Focal
+from xtrain_example.prelu import PReLU
 from xtrain_example.swish import Swish
 
 
@@ -13,6 +14,19 @@ def swish(node, layer, tensors, x, noise):
     """The derivative is s + beta * x * s * (1 - s), with s = sigmoid(beta * x)."""
     s = 1 / (1 + np.exp(-layer.beta * x))
     return x * s, lambda dy, gradients: dy * (s + layer.beta * x * s * (1 - s))
+
+
+@register(PReLU, "maximum(x, 0) + weight * minimum(x, 0)")
+def prelu(node, layer, tensors, x, noise):
+    """The parameter and its gradient stand under the canonical name: the layer's path, and its own."""
+    name = f"{node.path}.weight"
+    a = tensors[name][:, None, None]
+
+    def backward(dy, gradients):
+        gradients[name] = (dy * np.minimum(x, 0)).sum(axis=(0, 2, 3))
+        return np.where(x > 0, dy, a * dy)
+
+    return np.maximum(x, 0) + a * np.minimum(x, 0), backward
 
 
 @LOSSES.register(Focal, "-((1 - p) ** {gamma} * log(p)).sum() / samples")

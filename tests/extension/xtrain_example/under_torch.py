@@ -1,4 +1,4 @@
-"""Swish and focal loss for the torch backend."""
+"""Swish, PReLU and focal loss for the torch backend."""
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +7,7 @@ from xtrain_torch.layers import LAYERS
 from xtrain_torch.losses import LOSSES
 
 from xtrain_example.focal import Focal
+from xtrain_example.prelu import PReLU
 from xtrain_example.swish import Swish
 
 
@@ -26,6 +27,12 @@ class SwishModule(nn.Module):
 def swish(node, layer):
     """A module without parameters."""
     return SwishModule(layer.beta)
+
+
+@LAYERS.register(PReLU, "nn.PReLU({start})")
+def prelu(node, layer):
+    """A module whose parameters have the names that `tensors` gives; xtrain writes their first values."""
+    return nn.PReLU(num_parameters=node.input_shape[0])
 
 
 @LOSSES.register(Focal, "((1 - p) ** {gamma} * F.cross_entropy(logits, labels)).sum() / samples")

@@ -42,4 +42,11 @@ class Table:
 
 
 def _loss(value: float) -> str:
-    return f"{value:>9.4f}" if abs(value) < 100 else f"{value:>9.3g}"
+    return f"{short(value):>9}"
+
+
+def short(value: float) -> str:
+    """A loss in 8 letters at most: `0.1234`, `1.23e+05`, `1.2e-300`."""
+    if abs(value) < 100:
+        return f"{value:.4f}"
+    return f"{value:.3g}" if abs(value) < 1e100 else f"{value:.2g}"
