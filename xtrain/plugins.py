@@ -17,6 +17,7 @@ from typing import Any, cast
 import pluggy
 
 from xtrain import homes
+from xtrain.checked import checked, complete
 from xtrain.errors import BackendError, XtrainError, suggest
 from xtrain.protocols import Backend, Files
 from xtrain.spec import Precision, Probe
@@ -70,13 +71,13 @@ def load(
     backend = _ask(name, "xtrain_backend", device=device, threads=threads, precision=precision)
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
-    return cast(Backend, _complete(name, backend, Backend, "backend"))
+    return checked(name, backend)
 
 
 def files(name: str) -> Files | None:
     """A backend's own files, None where it has none. `BackendError` as for `load`."""
     found = _ask(name, "xtrain_files")
-    return None if found is None else cast(Files, _complete(name, found, Files, "files"))
+    return None if found is None else cast(Files, complete(name, found, Files, "files"))
 
 
 def formats() -> dict[str, str]:
@@ -106,14 +107,6 @@ def _ask(name: str, hook: str, **given: Any) -> Any:
     except Exception as error:  # whatever a plugin's own code may raise
         problem = f"backend {name!r}: its plugin does not load: {type(error).__name__}: {error}"
         raise BackendError(problem) from error
-
-
-def _complete(name: str, given: Any, protocol: type, what: str) -> Any:
-    members = (*protocol.__annotations__, *(member for member in vars(protocol) if member[0] != "_"))
-    lacking = [member for member in members if not hasattr(given, member)]
-    if lacking:
-        raise BackendError(f"backend {name!r}: its plugin gives no {what}, it lacks {', '.join(lacking)}")
-    return given
 
 
 def loadable() -> list[Backend]:

@@ -2,6 +2,10 @@
 
 A backend is handed frozen specs and NumPy arrays, and hands back opaque batches and handles, floats
 and NumPy arrays. Shapes: B batch, C channels, H height, W width, K classes.
+
+A member keeps its meaning for ever: what has to mean something else gets another name. So a backend that
+has every member computes what is asked of it, whichever version it was written for; docs/stability.md says
+how versions go on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.spec import Draws, LossSpec, Metrics, ModelSpec, OptimizerSpec, Probe, Split, State, StepInput
+
+VERSION = 1
+"""Of the contract. It rises with every member that a backend has to add."""
 
 Batch = Any
 Handle = Any
@@ -32,12 +39,10 @@ class Dataset(Protocol):
 
 
 class Model(Protocol):
-    """A lowered `ModelSpec`."""
+    """A lowered `ModelSpec`.
 
-    native: Any
-    """The framework's own module (nn.Module, nn.Layer, nn.Cell), parameters under their canonical names.
-
-    After `load` it is in evaluation mode.
+    Where the framework has modules, `native` is its own (nn.Module, nn.Layer, nn.Cell), with parameters under
+    their canonical names, and in evaluation mode after `load`. A functional framework does without.
     """
 
     def state(self) -> State:
@@ -103,6 +108,9 @@ class Backend(Protocol):
     """A framework on one device. Making one imports no framework; the builders and `probe` do."""
 
     name: str
+    """That of its entry point."""
+    contract: int
+    """The version of this contract that it was written for."""
     framework: str
     """The module whose import loads the framework; empty where there is none."""
     install: str

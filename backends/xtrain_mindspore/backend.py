@@ -21,7 +21,7 @@ ms: Any = Lazy("mindspore")
 class MindSporeBackend(BackendBase):
     """Compiled steps, in float32."""
 
-    name = "mindspore"
+    name, contract = "mindspore", 1
     framework = "mindspore"
     install = install_command("mindspore")
     rank = 3

@@ -17,7 +17,7 @@ _DEVICES = ("cpu",)
 class NumpyBackend(BackendBase):
     """The reference that the other backends are compared with: float64 throughout."""
 
-    name = "numpy"
+    name, contract = "numpy", 1
     framework = ""
     install = install_command()
     rank = 1000

@@ -24,7 +24,7 @@ _LEAST_WORK = 2_000_000  # multiply-adds of an image's product, of each thread
 class PaddleBackend(BackendBase):
     """Eager steps, in float32."""
 
-    name = "paddle"
+    name, contract = "paddle", 1
     framework = "paddle"
     install = install_command("paddle")
     rank = 2

@@ -17,7 +17,7 @@ torch: Any = Lazy("torch")
 class TorchBackend(BackendBase):
     """Eager steps, in float32 or what else the device multiplies quickly."""
 
-    name = "torch"
+    name, contract = "torch", 1
     framework = "torch"
     install = install_command("torch")
     rank = 1

@@ -2,11 +2,13 @@
 
 import inspect
 import sys
+from types import SimpleNamespace
 
 import pytest
 from plugin_folder import install, install_fake
+from recipe_values import small_job
 
-from xtrain import plugins
+from xtrain import plugins, protocols
 from xtrain.errors import BackendError
 from xtrain.system.distribution import install_command
 
@@ -222,6 +224,71 @@ def test_what_is_left_out_is_logged(folder, caplog):
     caplog.clear()
     assert ".pth" in plugins.formats()
     assert f"files of backend 'explodes' are left out: backend 'explodes': {message}" in caplog.text
+
+
+PARTS = ("dataset", "model", "optimizer", "loop")
+LACKING = """
+from xtrain.plugins import hookimpl
+from xtrain_fake import FakeBackend
+
+class Lacking(FakeBackend):
+    name, contract = "lacking", {contract}
+
+    def {part}(self, *given):
+        whole = super().{part}(*given)
+        class Part:
+            def __getattr__(self, member):
+                if member == {member!r}:
+                    raise AttributeError(member)
+                return getattr(whole, member)
+        return Part() if {part!r} != "dataset" else object()
+
+@hookimpl
+def xtrain_backend(device, threads):
+    return Lacking(device, threads)
+"""
+
+
+LATER = f"{OTHER}\nOther.contract = 2"
+
+
+def built(backend, part):
+    """One part of a backend, over the fake's others."""
+    job = small_job(model__hidden=[])
+    split = SimpleNamespace(labels=[0])
+    model = backend.model(job.model) if part != "dataset" else None
+    given = {
+        "dataset": lambda: backend.dataset(split),
+        "model": lambda: model,
+        "optimizer": lambda: backend.optimizer(job.recipe.optimizer, model),
+        "loop": lambda: backend.loop(model, job.recipe.loss, None),
+    }
+    return given[part]()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_lacks_a_member_is_told_when_it_is_built(part, folder):
+    member = {"dataset": "__len__", "model": "predict", "optimizer": "load", "loop": "read"}[part]
+    source = LACKING.format(part=part, member=member, contract=1)
+    install(folder, "lacking", f"xtrain_lacking_{part}", source)
+    with pytest.raises(BackendError, match=rf"'lacking': its plugin gives no {part}, it lacks .*{member}"):
+        built(plugins.load("lacking"), part)
+    assert built(plugins.load("fake"), part)
+
+
+def test_an_older_backend_is_told_what_it_lacks_and_used_where_that_is_nothing(folder, monkeypatch):
+    install(folder, "lacking", "xtrain_older", LACKING.format(part="model", member="trace", contract=1))
+    monkeypatch.setattr(protocols, "VERSION", 2)
+    told = "'lacking' was written for contract 1, this is 2: its model lacks trace"
+    with pytest.raises(BackendError, match=told):
+        built(plugins.load("lacking"), "model")
+    assert built(plugins.load("fake"), "model")  # it says no number, as in the first version
+
+
+def test_a_backend_of_a_later_contract_is_refused(folder):
+    install(folder, "later", "xtrain_of_a_later_contract", LATER)
+    with pytest.raises(BackendError, match="'later' was written for contract 2, this is 1"):
+        plugins.load("later")
 
 
 FILES = """

@@ -47,7 +47,12 @@ class TrainedModel:
 
     @property
     def native(self) -> Any:
-        """The framework's own module: nn.Module, nn.Layer, nn.Cell. It gives logits."""
+        """The framework's own module: nn.Module, nn.Layer, nn.Cell. It gives logits.
+
+        `UsageError` where the backend has none.
+        """
+        if not hasattr(self._model, "native"):
+            raise UsageError("this backend's models are no modules of its framework", remedy="use predict")
         return self._model.native
 
     def predict(self, images: ArrayLike | str | Path | Sequence[str | Path]) -> NDArray[np.float32]:

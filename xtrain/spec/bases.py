@@ -31,6 +31,7 @@ class BackendBase(ABC):
     """
 
     name: str
+    contract: int
     framework: str
     package: ClassVar[str]
     prefix: ClassVar[str]
