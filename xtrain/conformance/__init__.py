@@ -23,6 +23,8 @@ def main(arguments: Sequence[str]) -> int:
         "-p",
         "xtrain.conformance.plugin",
         "-p",
+        "xtrain.conformance.outcomes",
+        "-p",
         "no:cacheprovider",
         "-c",
         str(Path(folder) / "pytest.ini"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -48,17 +49,28 @@ def conv(channels: int = 4, size: int = 3, **options: int | bool) -> Conv2d:
     return Conv2d(out_channels=channels, kernel_size=size, **options)  # type: ignore[arg-type]  # by name
 
 
+IMAGES = (conv(4, 3, padding=1),), (Flatten(),)
+FEATURES = (Flatten(), Linear(out_features=12)), ()
+SEQUENCES = (), (Flatten(),)
+
+
 @dataclass(frozen=True)
 class Case:
-    """Layers under test between a convolution, whose gradient passes through them, and the logits."""
+    """Layers under test, before the logits.
+
+    What stands around them is what they take: `IMAGES` and `FEATURES` have weights before them, so that a
+    gradient has to pass through.
+    """
 
     name: str
     layers: tuple[Layer, ...]
     input_shape: tuple[int, int, int] = (3, 9, 7)
+    around: tuple[tuple[Layer, ...], tuple[Layer, ...]] = IMAGES
 
     @property
     def model(self) -> ModelSpec:
-        layers = (conv(4, 3, padding=1), *self.layers, Flatten(), Linear(out_features=CLASSES))
+        before, after = self.around
+        layers = (*before, *self.layers, *after, Linear(out_features=CLASSES))
         return ModelSpec(self.name, self.input_shape, layers)
 
 
@@ -68,9 +80,11 @@ LAYERS = (
     Case("conv5_stride2", (conv(6, 5, stride=2, padding=2),)),
     Case("conv2_stride2_uneven", (conv(6, 2, stride=2),)),
     Case("conv1_without_bias", (conv(6, 1, bias=False),)),
-    Case("linear", (Flatten(), Linear(out_features=11))),
-    Case("linear_without_bias", (Flatten(), Linear(out_features=11, bias=False))),
-    Case("relu", (ReLU(),)),
+    Case("linear", (Linear(out_features=11),), around=FEATURES),
+    Case("linear_without_bias", (Linear(out_features=11, bias=False),), around=FEATURES),
+    Case("linear_after_images", (Flatten(), Linear(out_features=11))),
+    Case("relu", (ReLU(),), around=FEATURES),
+    Case("relu_image", (ReLU(),)),
     Case("max_pool", (MaxPool2d(kernel_size=2),)),
     Case("max_pool_after_relu", (ReLU(), MaxPool2d(kernel_size=2))),
     Case("max_pool_overlapping", (MaxPool2d(kernel_size=3, stride=2, padding=1),)),
@@ -80,7 +94,7 @@ LAYERS = (
     # A small image: its gradients are sums of equal terms, whose rounding errors all point one way.
     Case("global_avg_pool", (AdaptiveAvgPool2d(),), input_shape=(3, 4, 3)),
     Case("adaptive_avg_pool_uneven", (AdaptiveAvgPool2d(output_size=4),)),
-    Case("dropout_vector", (Flatten(), Linear(out_features=11), Dropout(p=0.3))),
+    Case("dropout_vector", (Dropout(p=0.3),), around=FEATURES),
     Case("dropout_image", (Dropout(p=0.5), ReLU(), Dropout(p=0.1))),
     Case("batch_norm", (ReLU(), conv(6, 3, bias=False), BatchNorm2d(), ReLU())),
     Case("batch_norm_options", (ReLU(), conv(6, 3, bias=False), BatchNorm2d(eps=0.01, momentum=0.3))),
@@ -95,22 +109,40 @@ LAYERS = (
             ),
         ),
     ),
-    Case("log_softmax", (Flatten(), Linear(out_features=11), LogSoftmax())),
-    Case("rows", (Rows(),)),
-    Case("lstm", (Rows(), LSTM(hidden_size=6))),
-    Case("lstm_two_layers_last", (Rows(), LSTM(hidden_size=5, num_layers=2), Last())),
+    Case("log_softmax", (LogSoftmax(),), around=FEATURES),
+    Case("rows", (Rows(),), around=SEQUENCES),
+    Case("lstm", (Rows(), LSTM(hidden_size=6)), around=SEQUENCES),
+    Case("lstm_two_layers_last", (Rows(), LSTM(hidden_size=5, num_layers=2), Last()), around=SEQUENCES),
+    Case("lstm_after_images", (Rows(), LSTM(hidden_size=6))),
     Case("residual_nested", (Residual(body=(Residual(body=(ReLU(),)), conv(4, 1))),)),
 )
 
 
 def foreign() -> tuple[Case, ...]:
     """Cases for the layers of other packages that are installed, as their `examples` have them."""
-    return tuple(
-        Case(f"{name}_{number}", layers)
-        for name in VOCABULARY.offered()
-        if (kind := VOCABULARY.find(name))
-        for number, layers in enumerate(kind.examples(), start=1)
-    )
+    return tuple(case for found in _foreign().values() if isinstance(found, tuple) for case in found)
+
+
+def problems() -> tuple[str, ...]:
+    """What is wrong with layers of other packages, which have no rows for it."""
+    return tuple(found for found in _foreign().values() if isinstance(found, str))
+
+
+@cache
+def _foreign() -> dict[str, tuple[Case, ...] | str]:
+    """Of each such layer its cases, or why there are none: a broken package stops no other row."""
+    found: dict[str, tuple[Case, ...] | str] = {}
+    for name, package in VOCABULARY.offered().items():
+        try:
+            examples = VOCABULARY.find(name).examples()  # type: ignore[union-attr]  # it is offered
+            cases = tuple(Case(f"{name}_{i}", layers) for i, layers in enumerate(examples, start=1))
+            assert all(case.model for case in cases)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever its code may raise
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            found[name] = f"no rows for layer {name!r} of {package}, whose examples() can't be made: {why}"
+        else:
+            found[name] = cases
+    return found
 
 
 OPTIMIZERS: dict[str, OptimizerSpec] = {

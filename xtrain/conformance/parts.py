@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from xtrain import plan
 from xtrain.conformance.cases import LOSS, SAMPLES, split, step_input
 from xtrain.protocols import Backend, Loop, Model, Optimizer
 from xtrain.spec import SGD, Draws, LossSpec, ModelSpec, OptimizerSpec, Split, State
+
+
+def thorough(*values: Any) -> list[Any]:
+    """Values of a row that --quick leaves out; to be joined to those that it keeps."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -13,9 +13,6 @@ from xtrain.conformance.cases import CONVOLUTIONAL
 from xtrain.errors import XtrainError
 from xtrain.protocols import Backend
 from xtrain.spec import Precision
-from xtrain.spec.layer import LAYERS as VOCABULARY
-from xtrain.spec.lowering import GROUP
-from xtrain.system import entry_points
 
 REFERENCE = "numpy"
 
@@ -38,40 +35,24 @@ def pytest_configure(config: pytest.Config) -> None:
     except XtrainError as error:
         raise pytest.UsageError(str(error)) from None
     os.environ.update(backend.environment(CONVOLUTIONAL, config.getoption("--threads")))
-    config.stash[_BACKEND] = backend
+    config.stash[BACKEND] = backend
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A row for each narrow precision that the backend offers; of what it does not offer there is none."""
     if "narrow" in metafunc.fixturenames:
-        offered = metafunc.config.stash[_BACKEND].probe().precisions
+        offered = metafunc.config.stash[BACKEND].probe().precisions
         metafunc.parametrize("narrow", [name for name in NARROW if name in offered], indirect=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the rows of no precision at all, which pytest makes where none is offered.
-
-    And those of other packages' layers that the backend has no lowering of; the last lines name them.
-    """
-    backend = config.getoption("--backend")
-    offered = entry_points.offered(GROUP)
-    unlowered = [name for name in VOCABULARY.offered() if f"{backend}.{name}" not in offered]
-    config.stash[_UNLOWERED] = unlowered
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the rows of no precision at all, which pytest makes where none is offered."""
 
     def stays(item: pytest.Item) -> bool:
         params = getattr(item, "callspec").params if hasattr(item, "callspec") else {}  # noqa: B009
-        case = getattr(params.get("case"), "name", "")
-        lowered = not any(case.rpartition("_")[0] == name for name in unlowered)
-        return lowered and params.get("narrow") in (None, *NARROW)
+        return params.get("narrow") in (None, *NARROW)
 
     items[:] = filter(stays, items)
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Name the layers of other packages that were left out."""
-    if unlowered := config.stash.get(_UNLOWERED, []):
-        backend = config.getoption("--backend")
-        terminalreporter.write_line(f"not lowered for {backend}: {', '.join(unlowered)}")
 
 
 @dataclass(frozen=True)
@@ -83,13 +64,12 @@ class Narrow:
 
 
 NARROW = tuple(name for name in get_args(Precision) if name != "float32")
-_BACKEND = pytest.StashKey[Backend]()
-_UNLOWERED = pytest.StashKey[list[str]]()
+BACKEND = pytest.StashKey[Backend]()
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    backend = request.config.stash[_BACKEND]
+    backend = request.config.stash[BACKEND]
     backend.probe()
     gc.freeze()  # a framework that collects garbage before it compiles need not go over itself each time
     yield backend

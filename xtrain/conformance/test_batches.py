@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, split
-from xtrain.conformance.parts import build
+from xtrain.conformance.parts import build, thorough
 from xtrain.data.augment import apply
 from xtrain.protocols import Backend
 from xtrain.spec import (
@@ -53,7 +53,7 @@ EVALUATION = (Resize(size=7), CenterCrop(size=4))
     [(), *((step,) for step in EVERY), AUGMENT, EVERY],
     ids=lambda steps: "+".join(step.op for step in steps) if len(steps) < 9 else "every",
 )
-@pytest.mark.parametrize("batch_size", [1, 8, 50])
+@pytest.mark.parametrize("batch_size", [8, *thorough(1, 50)])
 def test_batches(augment: tuple[Augment, ...], batch_size: int, backend: Backend) -> None:
     plain = split(MODEL)
     data = Split(plain.images, plain.labels, plain.mean, plain.std, augment)
@@ -123,8 +123,8 @@ def test_leaving_early_and_beginning_again(backend: Backend) -> None:
         np.testing.assert_array_equal(images, dataset.read(next(iter(dataset.batches(draws))))[0])
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.5, 0.9])
-@pytest.mark.parametrize("key", [0, 1, 0x7FFFFFFF, 0x80000000, 0xDEADBEEF, 0xFFFFFFFF])
+@pytest.mark.parametrize("p", [0.25, *thorough(0.0, 0.1, 0.5, 0.9)])
+@pytest.mark.parametrize("key", [0x80000000, 0xDEADBEEF, *thorough(0, 1, 0x7FFFFFFF, 0xFFFFFFFF)])
 def test_dropout_masks(p: float, key: int, backend: Backend) -> None:
     shape = (5, 3, 6, 6)
     model = ModelSpec("masks", shape[1:], (Dropout(p=p), Flatten(), Linear(out_features=CLASSES)))

@@ -88,6 +88,7 @@ def test_an_explanation_follows_the_value(
     assert terms[0] != terms[1]
 
 
+@pytest.mark.needs("images")
 @pytest.mark.parametrize(
     "changed",
     [{"out_channels": 5}, {"kernel_size": 2}, {"stride": 2}, {"padding": 1}, {"bias": False}],

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from xtrain import plan
-from xtrain.conformance.cases import CLASSES, LAYERS, Case, conv, foreign, split, step_input
+from xtrain.conformance.cases import (
+    CLASSES,
+    CONVOLUTIONAL,
+    LAYERS,
+    MLP,
+    Case,
+    conv,
+    foreign,
+    split,
+    step_input,
+)
 from xtrain.conformance.compare import against_noise
 from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build
@@ -56,20 +66,25 @@ def test_state_after_training(case: Case, backend: Backend, reference: Backend) 
     against_noise(lambda seed: train(reference, _start(case.model, seed)), train(backend, start))
 
 
-def test_a_layer_is_fed_what_is_given(backend: Backend, reference: Backend) -> None:
-    model = LAYERS[0].model
+@pytest.mark.parametrize(
+    ("model", "path"), [(MLP, "fc2"), (CONVOLUTIONAL, "block1.conv1")], ids=["features", "image"]
+)
+def test_a_layer_is_fed_what_is_given(
+    model: ModelSpec, path: str, backend: Backend, reference: Backend
+) -> None:
     images = backend.dataset(data := split(model)).read(batch(backend, data))[0]
-    given = np.linspace(-1, 1, 23 * 4 * 9 * 7, dtype=np.float32).reshape(23, 4, 9, 7)
+    shape = (23, *next(node.input_shape for node in model.walk() if node.path == path))
+    given = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
 
     def compute(seed: int) -> State:
         parts = build(reference, model, state=_start(model, seed))
-        return parts.model.trace(images, None, {"conv2": given.astype(np.float64)})
+        return parts.model.trace(images, None, {path: given.astype(np.float64)})
 
-    against_noise(compute, build(backend, model).model.trace(images, None, {"conv2": given}))
+    against_noise(compute, build(backend, model).model.trace(images, None, {path: given}))
 
 
-def test_prediction_is_the_last_output_in_evaluation(backend: Backend) -> None:
-    model = LAYERS[-2].model
+@pytest.mark.parametrize("model", [MLP, CONVOLUTIONAL], ids=lambda model: model.name)
+def test_prediction_is_the_last_output_in_evaluation(model: ModelSpec, backend: Backend) -> None:
     images = backend.dataset(data := split(model)).read(batch(backend, data))[0]
     parts = build(backend, model)
     parts.loop.train_step([batch(backend, data)], step_input(model))
@@ -77,6 +92,7 @@ def test_prediction_is_the_last_output_in_evaluation(backend: Backend) -> None:
     np.testing.assert_allclose(parts.model.predict(images), last, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.needs("images")
 def test_max_pool_gives_the_gradient_to_the_first_of_equals(backend: Backend, reference: Backend) -> None:
     """Two channels that take turns sum to the same everywhere; their gradients tell which pixel won."""
     model = ModelSpec(
@@ -104,13 +120,14 @@ def test_max_pool_gives_the_gradient_to_the_first_of_equals(backend: Backend, re
 
 
 def test_relu_passes_no_gradient_at_zero(backend: Backend) -> None:
-    model = ModelSpec("zero", (1, 3, 3), (conv(2, 1), ReLU(), Flatten(), Linear(out_features=CLASSES)))
+    layers = (Flatten(), Linear(out_features=6), ReLU(), Linear(out_features=CLASSES))
+    model = ModelSpec("zero", (1, 3, 3), layers)
     state = plan.initial_state(0, model)
-    state["conv1.weight"][:] = state["conv1.bias"][:] = 0
+    state["fc1.weight"][:] = state["fc1.bias"][:] = 0
     data = split(model)
     gradients = build(backend, model, state=state).loop.gradients(batch(backend, data), step_input(model))
-    assert not gradients["conv1.weight"].any()
-    assert not gradients["conv1.bias"].any()
+    assert not gradients["fc1.weight"].any()
+    assert not gradients["fc1.bias"].any()
 
 
 def _start(model: ModelSpec, seed: int) -> State:

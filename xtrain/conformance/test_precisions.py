@@ -44,6 +44,7 @@ def test_float32_is_never_refused(backend: Backend) -> None:
     assert set(get_args(Precision)) == {"float32", *DIGITS}
 
 
+@pytest.mark.thorough
 @both_models
 def test_losses_follow_float32_from_afar(model: ModelSpec, narrow: Narrow, backend: Backend) -> None:
     """As far away as roundings of that precision take a net of some layers, and not to the bit."""

@@ -7,13 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from xtrain import plan
-from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
+from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, split, step_input
 from xtrain.conformance.compare import MULTIPLE, against_noise, assert_same
 from xtrain.conformance.noise import EPSILON, nudged
-from xtrain.conformance.parts import batch, build, mean_losses
+from xtrain.conformance.parts import batch, build, mean_losses, thorough
 from xtrain.protocols import Backend
-from xtrain.spec import Adam, Flatten, Linear, ModelSpec, Split, State
+from xtrain.spec import SGD, Adam, Flatten, Linear, ModelSpec, OptimizerSpec, Split, State
 
+both_optimizers = pytest.mark.parametrize(
+    "optimizer", [SGD(lr=0.1, momentum=0.9), *thorough(Adam(lr=0.01))], ids=["sgd_momentum", "adam"]
+)
 both_models = pytest.mark.parametrize("model", [MLP, CONVOLUTIONAL], ids=lambda model: model.name)
 
 
@@ -50,10 +53,11 @@ def test_large_logits(backend: Backend, reference: Backend) -> None:
     against_noise(compute, ours.gradients(batch(backend, data), step_input(model)))
 
 
+@both_optimizers
 @both_models
-def test_evaluation_changes_nothing(model: ModelSpec, backend: Backend) -> None:
+def test_evaluation_changes_nothing(model: ModelSpec, optimizer: OptimizerSpec, backend: Backend) -> None:
     data = split(model)
-    parts = build(backend, model, Adam())
+    parts = build(backend, model, optimizer)
     parts.loop.train_step([batch(backend, data)], step_input(model))
     before = parts.model.state(), parts.optimizer.state()
     images = backend.dataset(data).read(batch(backend, data))[0]
@@ -91,14 +95,14 @@ def test_several_batches_are_one_update(backend: Backend, reference: Backend) ->
     against_noise(lambda seed: update(reference, (23,), seed), update(backend, (9, 9, 5)))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd_momentum", "adam"])
+@both_optimizers
 @both_models
 def test_ten_steps_stay_on_the_reference_curve(
-    model: ModelSpec, optimizer: str, backend: Backend, reference: Backend
+    model: ModelSpec, optimizer: OptimizerSpec, backend: Backend, reference: Backend
 ) -> None:
     def losses(under: Backend, seed: int = 0) -> NDArray[np.float64]:
         start = plan.initial_state(0, model)
-        parts = build(under, model, OPTIMIZERS[optimizer], nudged(start, seed) if seed else start)
+        parts = build(under, model, optimizer, nudged(start, seed) if seed else start)
         return mean_losses(parts, under, model, steps=10)
 
     wanted = losses(reference)
@@ -109,12 +113,13 @@ def test_ten_steps_stay_on_the_reference_curve(
     assert (errors <= MULTIPLE * floor).all(), f"{errors / floor} times the noise floor"
 
 
+@both_optimizers
 @both_models
-def test_the_same_bits_every_time(model: ModelSpec, backend: Backend) -> None:
+def test_the_same_bits_every_time(model: ModelSpec, optimizer: OptimizerSpec, backend: Backend) -> None:
     data = split(model)
 
     def train() -> State:
-        parts = build(backend, model, Adam())
+        parts = build(backend, model, optimizer)
         for number in range(1, 6):
             parts.loop.train_step([batch(backend, data, 9, 5)], step_input(model, number))
         return parts.model.state() | parts.optimizer.state()
@@ -122,13 +127,14 @@ def test_the_same_bits_every_time(model: ModelSpec, backend: Backend) -> None:
     assert_same(train(), train())
 
 
+@both_optimizers
 @both_models
-def test_resume_is_bit_identical(model: ModelSpec, backend: Backend) -> None:
+def test_resume_is_bit_identical(model: ModelSpec, optimizer: OptimizerSpec, backend: Backend) -> None:
     data = split(model)
-    left_alone = build(backend, model, Adam())
+    left_alone = build(backend, model, optimizer)
     for number in range(1, 4):
         left_alone.loop.train_step([batch(backend, data, 9)], step_input(model, number))
-    resumed = build(backend, model, Adam(), left_alone.model.state())
+    resumed = build(backend, model, optimizer, left_alone.model.state())
     resumed.optimizer.load(left_alone.optimizer.state())
     for number in range(4, 7):
         for parts in (left_alone, resumed):
