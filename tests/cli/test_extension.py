@@ -181,6 +181,9 @@ def test_a_broken_package_breaks_nobody_else(xtrain, installed, tmp_path):
         done = xtrain(kind, "digits_mlp", environment=on_path(broken))
         assert done.code == 0, done.err
     shutil.copy(EXAMPLE / "stripes.toml", xtrain.folder)
+    schema = xtrain("schema", environment=on_path(broken))
+    assert "Layer.ReLU" in json.loads(schema.out)["$defs"]
+    assert "note: swish of xtrain-example 1.0 is left out of the schema" in schema.err
     done = xtrain("check", "stripes.toml", environment=on_path(broken))
     assert done.code == 2
     assert "data.name = 'stripes': xtrain-example 1.0 offers 'stripes'" in done.err

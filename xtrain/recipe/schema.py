@@ -20,12 +20,13 @@ from xtrain.spec.layer import LAYERS
 from xtrain.spec.loss import LOSSES
 from xtrain.spec.optimizer import OPTIMIZERS
 from xtrain.spec.parts import PLACEHOLDER, Parts
+from xtrain.system import log
 
 _ALL = (AUGMENTS, TRANSFORMS, MODELS, LOSSES, OPTIMIZERS, SCHEDULES, LAYERS, OBSERVERS)
 _TAGS = ("name", "op")
 _CUSTOM = "custom"  # a model with layers may leave its name out
 
-_log = logging.getLogger(__name__)
+_notes = logging.getLogger(log.NOTES)
 
 
 class _Schema(GenerateJsonSchema):
@@ -90,7 +91,7 @@ def _members(parts: Parts[Any], definitions: dict[str, Any]) -> list[str]:
             if name in parts.own:
                 raise
             package, problem = parts.offered()[name], getattr(error, "message", error)
-            _log.warning("%s of %s is left out of the schema: %s", name, package, problem)
+            _notes.warning("%s of %s is left out of the schema: %s", name, package, problem)
             continue
         definitions |= {f"{prefix}{key}": value for key, value in found.pop("$defs", {}).items()}
         definitions[place], made[kind] = found, place
