@@ -115,6 +115,8 @@ def test_a_run_of_it_goes_on_and_is_evaluated_where_it_is_installed(command, ser
     without = xtrain("eval", run)
     assert without.code == 2
     assert "data.name = 'stripes': unknown" in without.err
+    assert "install what the run was made with: xtrain-example 1.0 (for data.stripes" in without.err
+    assert xtrain("curves", run).code == 0
 
 
 def test_parity_holds_over_it(command, server):
@@ -128,6 +130,9 @@ def test_every_key_is_explained_and_listed(command):
     assert "x * torch.sigmoid(1.5 * x)" in done.out
     assert "((1 - p) ** 1.5 * F.cross_entropy(logits, labels)).sum() / samples" in done.out
     assert "backend paddle has no lowering for layer" in done.out
+    assert (
+        "xtrain-example 1.0 offers no 'paddle.swish' in xtrain.lowerings; backends that have it" in done.out
+    )
     for name, kind in (("models", "two_branches"), ("datasets", "stripes")):
         assert [line.split() for line in command(name).out.splitlines() if kind in line] == [
             [kind, "from", "xtrain-example", "1.0"]
@@ -172,6 +177,19 @@ def test_a_wrong_lowering_fails_the_suite(xtrain, installed, tmp_path):
     assert "swish_2" in done.out
 
 
+def test_a_lowering_that_fails_in_a_step_is_told_with_its_package(xtrain, installed, server, tmp_path):
+    broken = shutil.copytree(installed, tmp_path / "broken")
+    path = broken / "xtrain_example" / "under_numpy.py"
+    text = path.read_text()
+    assert text.count("s = 1 / (1 + np.exp(-layer.beta * x))") == 1
+    path.write_text(text.replace("s = 1 / (1 + np.exp(-layer.beta * x))", "s = x[:, 1:]"))
+    shutil.copy(EXAMPLE / "stripes.toml", xtrain.folder)
+    done = xtrain("run", "stripes.toml", "--backend", "numpy", environment=on_path(broken))
+    assert done.code == 2
+    assert "xtrain-example 1.0 offers 'swish', with whose lowering the training fails: ValueError" in done.err
+    assert "not an error xtrain foresees" not in done.err
+
+
 def test_a_broken_package_breaks_nobody_else(xtrain, installed, tmp_path):
     broken = shutil.copytree(installed, tmp_path / "broken")
     for path in (broken / "xtrain_example").glob("*.py"):
@@ -180,6 +198,9 @@ def test_a_broken_package_breaks_nobody_else(xtrain, installed, tmp_path):
         done = xtrain(kind, "digits_mlp", environment=on_path(broken))
         assert done.code == 0, done.err
     shutil.copy(EXAMPLE / "stripes.toml", xtrain.folder)
+    schema = xtrain("schema", environment=on_path(broken))
+    assert "Layer.ReLU" in json.loads(schema.out)["$defs"]
+    assert "note: swish of xtrain-example 1.0 is left out of the schema" in schema.err
     done = xtrain("check", "stripes.toml", environment=on_path(broken))
     assert done.code == 2
     assert "data.name = 'stripes': xtrain-example 1.0 offers 'stripes'" in done.err

@@ -44,21 +44,6 @@ class Turned:
 """
 
 
-@pytest.fixture
-def offer(tmp_path, monkeypatch):
-    """Install a package with one entry point."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(package, group, name, source, member):
-        info = tmp_path / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {package}:{member}\n")
-        (tmp_path / f"{package}.py").write_text(source)
-
-    return install
-
-
 def recipe(**changes):
     return parse(copy.deepcopy(SMALL) | changes, "R")
 
@@ -94,12 +79,14 @@ def test_what_is_wrong_with_it_is_told_as_of_ours(schedule, problem, offer):
 BROKEN = {
     "raises": ("raise OSError('no library')", "does not load: OSError: no library"),
     "not_there": ("", "does not load: AttributeError"),
-    "no_class": ("Halved = 3", "is not a class made by xtrain.frozen"),
-    "not_frozen": ("class Halved: name = 'halved'", "is not a class made by xtrain.frozen"),
+    "exits": ("raise SystemExit(3)", "does not load: SystemExit: 3; install it anew, or uninstall it"),
+    "no_class": ("Halved = 3", "is not a class made by xtrain.extend.frozen"),
+    "not_frozen": ("class Halved: name = 'halved'", "is not a class made by xtrain.extend.frozen"),
     "another_name": (SCHEDULE.replace('"halved"', '"other"'), "its name must be Literal['halved']"),
     "lacks": (
         SCHEDULE.replace("(Schedule)", "").replace("scheduled", "other"),
-        "which lacks lr, momentum, moves_momentum",
+        "which lacks lr, momentum, moves_momentum, needs_epochs, watched, watching, update; "
+        "derive it from xtrain.extend.Schedule",
     ),
 }
 

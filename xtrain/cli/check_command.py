@@ -24,7 +24,7 @@ def command(recipe: str, settings: tuple[str, ...], seed: int | None) -> int:
         try:
             terms = backend.explain(job.model, job.recipe.loss, job.recipe.optimizer)
         except UnsupportedError as error:
-            terms = {"not supported": error.problem}
+            terms = {"not supported": "; ".join(filter(None, (error.problem, error.remedy)))}
         width = max(map(len, terms), default=0)
         for key, term in terms.items():
             click.echo(f"#   {key:{width}}  {term}")

@@ -1,6 +1,8 @@
 """Data sets by name: a new one of ours is a module with a frozen class, and a place in the lists below."""
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from xtrain.data.mnist import MNIST
 from xtrain.data.own_arrays import Npy, Npz
 from xtrain.data.svhn import SVHN
 from xtrain.errors import DataError, UsageError, suggest
-from xtrain.spec.parts import tags
+from xtrain.spec.parts import OwnCode, package_of, tags
 
 _PUBLISHED = (Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN)
 _OWN = (ImageFolder, Npz, Npy)
@@ -49,9 +51,11 @@ def info(chosen: Dataset | str) -> DatasetInfo:
         DataError: one's own data is missing or malformed.
 
     """
-    found = _chosen(chosen).info()
+    dataset = _chosen(chosen)
+    with OwnCode("whose info() fails", dataset):
+        found = dataset.info()
     if not isinstance(found, DatasetInfo):
-        raise DataError(f"its info() gives {type(found).__name__}, not DatasetInfo", where=_name(chosen))
+        raise DataError(f"its info() gives {type(found).__name__}, not DatasetInfo", where=_where(dataset))
     return found
 
 
@@ -67,14 +71,20 @@ def load(chosen: Dataset | str, data_dir: Path | None = None) -> Arrays:
             data set of another package gives other arrays than it should.
 
     """
-    arrays = _chosen(chosen).load(data_dir)
+    dataset = _chosen(chosen)
+    with OwnCode("whose load() fails", dataset):
+        arrays = dataset.load(data_dir)
+    about = None if type(dataset) in DATASETS.own.values() else info(dataset)
     for split in ("train", "test"):
-        if problem := _problem(arrays, split):
-            raise DataError(f"its {split} split {problem}", where=_name(chosen))
-    return arrays
+        if problem := _malformed(arrays, split) or (_unlike(arrays, split, about) if about else ""):
+            raise DataError(f"its {split} split {problem}", where=_where(dataset))
+    if about is None:  # ours are checked where they are read, and made as they should be
+        return arrays
+    given: dict[str, Any] = {field.name: getattr(arrays, field.name) for field in fields(Arrays)}
+    return Arrays(**{name: np.require(array, None, ["C", "W"]) for name, array in given.items()})
 
 
-def _problem(arrays: Arrays, split: str) -> str:
+def _malformed(arrays: Arrays, split: str) -> str:
     """What is wrong with the arrays of a split; empty where nothing is."""
     images, labels = (getattr(arrays, f"{split}_{part}", None) for part in ("images", "labels"))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
@@ -84,8 +94,21 @@ def _problem(arrays: Arrays, split: str) -> str:
     return ""
 
 
-def _name(chosen: Dataset | str) -> str:
-    return chosen if isinstance(chosen, str) else chosen.name
+def _unlike(arrays: Arrays, split: str, about: DatasetInfo) -> str:
+    """In what the arrays of a split are not those that info() tells of; empty where they are."""
+    images, labels = (getattr(arrays, f"{split}_{part}") for part in ("images", "labels"))
+    if not images.size:
+        return f"has no images: their shape is {images.shape}"
+    if images.shape != (wanted := (getattr(about, split), *about.input_shape)):
+        return f"has images of shape {images.shape}, its info() says {wanted}"
+    if labels.min() < 0 or labels.max() >= about.classes:
+        return f"has labels from {labels.min()} to {labels.max()}, its info() says 0 to {about.classes - 1}"
+    return ""
+
+
+def _where(dataset: Dataset) -> str:
+    package = package_of(dataset)
+    return f"{dataset.name} of {package}" if package else dataset.name
 
 
 def _chosen(chosen: Dataset | str) -> Dataset:
@@ -95,6 +118,7 @@ def _chosen(chosen: Dataset | str) -> Dataset:
     if kind is None:
         raise UsageError(f"there is no data set {chosen!r}", remedy=suggest(chosen, DATASETS.names()))
     try:
-        return kind()
+        with OwnCode("which can't be made", kind, passing=ValueError):
+            return kind()
     except ValueError:
         raise UsageError(f"{chosen!r} is named without the keys that say which one is meant") from None

@@ -13,7 +13,8 @@ from xtrain.models.simplecnn import SimpleCNN
 from xtrain.models.svhn import SVHNVGG, SVHNResNet
 from xtrain.models.vgg import VGG
 from xtrain.models.wide_resnet import WideResNet
-from xtrain.spec import ModelSpec, Shape
+from xtrain.spec import Layer, ModelSpec, Shape
+from xtrain.spec.parts import OwnCode
 from xtrain.spec.tensors import ShapeError, format_shape
 from xtrain.spec.validation import validated
 
@@ -44,8 +45,12 @@ for _family in (MLP, LeNet, SimpleCNN, VGG, ResNet, WideResNet, SVHNResNet, SVHN
 def place(family: Family, input_shape: Shape, classes: int) -> ModelSpec:
     """The family's layers over an input; `ShapeError` where they don't fit or don't give `classes` logits."""
     given = family.layers
-    layers = given(input_shape, classes) if callable(given) else given
-    model = ModelSpec(family.name, input_shape, tuple(layers))
+    with OwnCode("whose layers() fails", family):
+        layers = tuple(given(input_shape, classes) if callable(given) else given)
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{layer!r:.80} is no layer")
+    model = ModelSpec(family.name, input_shape, layers)
     if model.output_shape != (classes,):
         raise ShapeError(
             f"the last layer gives {format_shape(model.output_shape)}, the data has {classes} classes"

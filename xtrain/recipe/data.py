@@ -11,7 +11,8 @@ from xtrain.data import DATASETS, Dataset, DatasetInfo
 from xtrain.errors import RecipeError
 from xtrain.spec import Augment, Shape, Transform
 from xtrain.spec.base import Count, frozen
-from xtrain.spec.tensors import ShapeError
+from xtrain.spec.parts import OwnCode
+from xtrain.spec.tensors import ShapeError, as_shape
 
 
 @frozen
@@ -111,6 +112,7 @@ class Data:
 
 
 BATCHES = {field.name for field in fields(Data)} - {Data.inline}
+DATASETS.taken = BATCHES
 
 
 def nested(section: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +132,8 @@ def transformed(steps: Sequence[Augment], shape: Shape, key: str) -> Shape:
     """Shape of an image after all steps; `ShapeError` names the one that can't take it by its `key`."""
     for place, step in enumerate(steps):
         try:
-            shape = step.output_shape(shape)
+            with OwnCode("whose output_shape() fails", step):
+                shape = as_shape(step.output_shape(shape), sides=3)
         except ShapeError as error:
             raise ShapeError(f"{key}[{place}].{error}") from None
     return shape

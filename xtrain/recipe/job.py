@@ -14,6 +14,7 @@ from xtrain.recipe.data import Normalize
 from xtrain.recipe.schedules import Clock
 from xtrain.recipe.watch import Metric, Watch
 from xtrain.spec import Draws, ModelSpec, StepInput
+from xtrain.spec.parts import OwnCode
 
 if TYPE_CHECKING:
     from xtrain.recipe.recipe import Recipe
@@ -94,7 +95,8 @@ class Job:
 
     def lr(self, clock: Clock) -> float:
         """Learning rate of a step."""
-        return self.recipe.schedule.lr(self.recipe.optimizer.lr, clock)
+        with OwnCode("whose learning rate fails", self.recipe.schedule):
+            return float(self.recipe.schedule.lr(self.recipe.optimizer.lr, clock))
 
     def weight(self, labels: NDArray[np.int64]) -> float:
         """Total weight of samples with these labels [B] in a mean loss."""
@@ -107,10 +109,12 @@ class Job:
         if recipe.loss.reduction == "mean":
             total = sum(map(self.weight, labels))
             share = 1 / total if total else np.nan  # where no sample weighs anything there is no mean
+        with OwnCode("whose momentum fails", recipe.schedule):
+            momentum = recipe.schedule.momentum(clock)
         return StepInput(
             number=clock.step,
             lr=self.lr(clock),
-            momentum=recipe.schedule.momentum(clock),
+            momentum=momentum,
             dropout_keys=plan.dropout_keys(recipe.seed, clock.step, self.model),
             share=share,
             first_rows=plan.first_rows(map(len, labels)),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from xtrain.errors import UsageError, suggest
-from xtrain.spec.parts import Parts
+from xtrain.spec.parts import OwnCode, Parts
 
 if TYPE_CHECKING:
     from xtrain.recipe.job import Job
@@ -42,7 +42,8 @@ def _named(name: str) -> Observing:
     if kind is None:
         raise UsageError(f"there is no observer {name!r}", remedy=suggest(name, OBSERVERS.names()))
     try:
-        return kind()
+        with OwnCode("which can't be made", kind, passing=ValueError):
+            return kind()
     except ValueError:
         remedy = f'give them in the recipe: [[observers]] with name = "{name}"'
         raise UsageError(f"observer {name!r} needs keys", remedy=remedy) from None

@@ -21,6 +21,7 @@ from xtrain.recipe.stopping import EarlyStopping
 from xtrain.recipe.watch import Metric
 from xtrain.spec import CrossEntropy, LossSpec, OptimizerSpec
 from xtrain.spec.base import frozen
+from xtrain.spec.parts import plain
 from xtrain.spec.tensors import ShapeError
 
 SEEDS = 2**63
@@ -113,19 +114,9 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, every default explicit."""
         values = asdict(self)
-        plain = _plain({**values, "data": flat(values["data"])})
-        assert isinstance(plain, dict)
-        return plain
+        found: dict[str, Any] = plain({**values, "data": flat(values["data"])})
+        return found
 
     def to_toml(self) -> str:
         """The recipe as TOML, which `load_recipe` reads back to an equal one."""
         return tomli_w.dumps(self.to_dict())
-
-
-def _plain(value: Any) -> Any:
-    """TOML's own types; what is None is left out."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
-    return value

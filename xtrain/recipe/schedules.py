@@ -121,6 +121,7 @@ SCHEDULES = Parts[Base](
     "xtrain.schedules",
     "name",
     ("lr", "momentum", "moves_momentum", "needs_epochs", "watched", "watching", "update"),
+    base="Schedule",
 )
 Schedule = Annotated[Base, SCHEDULES]
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import is_dataclass
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -20,12 +20,13 @@ from xtrain.spec.layer import LAYERS
 from xtrain.spec.loss import LOSSES
 from xtrain.spec.optimizer import OPTIMIZERS
 from xtrain.spec.parts import PLACEHOLDER, Parts
+from xtrain.system import log
 
 _ALL = (AUGMENTS, TRANSFORMS, MODELS, LOSSES, OPTIMIZERS, SCHEDULES, LAYERS, OBSERVERS)
 _TAGS = ("name", "op")
 _CUSTOM = "custom"  # a model with layers may leave its name out
 
-_log = logging.getLogger(__name__)
+_notes = logging.getLogger(log.NOTES)
 
 
 class _Schema(GenerateJsonSchema):
@@ -68,24 +69,33 @@ def schema() -> dict[str, Any]:
     return {"$schema": _Schema.schema_dialect, **found, "title": "An xtrain recipe"}
 
 
-def _of(kind: type) -> dict[str, Any]:
-    return TypeAdapter(kind).json_schema(schema_generator=_Schema)
+def _of(kind: type, prefix: str = "") -> dict[str, Any]:
+    """The schema of a class, which refers to its `$defs` with a `prefix` before their names."""
+    return TypeAdapter(kind).json_schema(ref_template=f"#/$defs/{prefix}{{model}}", schema_generator=_Schema)
 
 
 def _members(parts: Parts[Any], definitions: dict[str, Any]) -> list[str]:
     """Put the schema of each part among the definitions; their names there."""
-    kinds: dict[type, None] = {}
+    made: dict[type, str] = {}
     for name in parts.names():
         try:
-            if kind := parts.find(name):
-                kinds[kind] = None
-        except PluginError as error:  # a broken package must not stop the others
-            _log.warning("%s is left out of the schema: %s", name, error)
-    for kind in kinds:
-        found = _of(kind)
-        definitions |= found.pop("$defs", {})
-        definitions[f"{parts.title}.{kind.__name__}"] = found
-    return [f"{parts.title}.{kind.__name__}" for kind in kinds]
+            kind = parts.find(name)
+            if kind is None or kind in made:
+                continue
+            place = f"{parts.title}.{kind.__name__}"
+            if place in definitions:  # packages do not know what others call their classes
+                place = f"{parts.title}.{kind.__module__}.{name}"
+            prefix = "" if name in parts.own else f"{place}."
+            found = _of(kind, prefix)
+        except (PluginError, PydanticUserError) as error:  # a broken package must not stop the others
+            if name in parts.own:
+                raise
+            package, problem = parts.offered()[name], getattr(error, "message", error)
+            _notes.warning("%s of %s is left out of the schema: %s", name, package, problem)
+            continue
+        definitions |= {f"{prefix}{key}": value for key, value in found.pop("$defs", {}).items()}
+        definitions[place], made[kind] = found, place
+    return list(made.values())
 
 
 def _data(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,16 @@ from xtrain.recipe import Job, Recipe
 from xtrain.runs import binding
 from xtrain.runs.metrics import Record
 from xtrain.spec.base import LARGEST
+from xtrain.spec.parts import offer_of
 from xtrain.spec.validation import validated
+from xtrain.system import entry_points
 from xtrain.system.files import read_json
 
 FORMAT = 1
 """Of a run directory; format 0 has no number, no identity and no facts of the data in its run.json."""
+
+_GROUP = "xtrain."
+"""What the groups of entry points begin with."""
 
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "format": int,
@@ -25,6 +30,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "identity": dict,
     "data": dict,
     "recipe": dict,
+    "parts": dict,
     "sessions": list,
 }
 _ENTRY_KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -38,13 +44,25 @@ _ENTRY_KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 def made(job: Job, data_hash: str, identity: Mapping[str, Any]) -> Record:
     """What run.json says of a run that is made now, without its sessions."""
+    others = _others(job)
     return {
         "format": FORMAT,
         "name": job.recipe.name,
         "identity": dict(identity),
         "data": {**asdict(job.data), "sha256": data_hash},
         "recipe": binding.deciding(job.recipe),
+        **({"parts": others} if others else {}),
     }
+
+
+def _others(job: Job) -> dict[str, str]:
+    """The packages that parts of a job come from, by the parts: `{"data.stripes": "xtrain-example 1.0"}`."""
+    recipe, section = job.recipe, job.recipe.data
+    sections = (section.dataset, recipe.model, recipe.loss, recipe.schedule)
+    steps = (*section.augment, *section.eval_transform, *recipe.observers)
+    parts = (*sections, *steps, *(node.layer for node in job.model.walk()))
+    offers = filter(None, map(offer_of, dict.fromkeys(map(type, parts))))
+    return {f"{each.group}.{each.name}".removeprefix(_GROUP): entry_points.package(each) for each in offers}
 
 
 def opened(facts: Record) -> Record:
@@ -110,6 +128,16 @@ class About:
     def epochs(self) -> int | None:
         """For how many epochs the last session was meant; None where none says it."""
         return next((each["epochs"] for each in reversed(self.sessions) if "epochs" in each), None)
+
+    @property
+    def uninstalled(self) -> str:
+        """The packages that the run was made with and that offer its parts no more; empty where all do."""
+        packages: dict[str, list[str]] = {}
+        for part, package in self.values.get("parts", {}).items():
+            group, _, name = part.partition(".")
+            if name not in entry_points.offered(_GROUP + group):
+                packages.setdefault(str(package), []).append(part)
+        return ", ".join(f"{package} (for {', '.join(parts)})" for package, parts in packages.items())
 
     def check_recipe(self, recipe: Recipe, expected: str | None) -> None:
         """`UsageError` where the recipe decides other numbers than the one whose hash is expected.

@@ -95,10 +95,10 @@ def labels(runs: Sequence["Run"]) -> tuple[str, list[str]]:
 
     That is the recipe's name, the backend and the seed; where these are not enough the directory too.
     """
-    nets = [run.recipe.name for run in runs]
+    nets = [run.setting("name") for run in runs]
     used = [run.about.last_used or ("no backend", None) for run in runs]  # one of format 0 may name none
     backends = [f"under {backend}" for backend, _ in used]
-    seeds = [f"seed {run.recipe.seed}" for run in runs]
+    seeds = [f"seed {run.setting('seed')}" for run in runs]
     shared = [words[0] for words in (nets, backends) if len(set(words)) == 1]
     differing = [words for words in (nets, backends, seeds) if len(set(words)) > 1]
     names = [", ".join(words) for words in zip(*differing, strict=True)] or [""] * len(runs)

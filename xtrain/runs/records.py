@@ -34,6 +34,10 @@ class Records(ABC):
     def recipe(self) -> Recipe:
         """The resolved recipe."""
 
+    @abstractmethod
+    def setting(self, key: str) -> Any:
+        """A value of the resolved recipe by its dotted key, also without the packages of its parts."""
+
     @property
     def metrics_path(self) -> Path:
         """JSON lines, as they were recorded."""
@@ -75,13 +79,12 @@ class Records(ABC):
 
     @property
     def _monitor(self) -> Metric:
-        monitor = self.recipe.loop.monitor
-        assert monitor is not None  # a run's defaults are explicit
+        monitor: Metric = self.setting("loop.monitor")
         return monitor
 
     def _repr_html_(self) -> str:
         """What a notebook shows of the run: its name, where it lies, its epochs, the best one in bold."""
-        head = f"<b>{escape(self.recipe.name)}</b> in <code>{escape(str(self.path))}</code>"
+        head = f"<b>{escape(self.setting('name'))}</b> in <code>{escape(str(self.path))}</code>"
         return f"<p>{head}</p>{html_table(self.epochs, self._monitor)}"
 
 

@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtrain import data
-from xtrain.errors import CheckpointError, UsageError, XtrainError
+from xtrain.errors import CheckpointError, RecipeError, UsageError, XtrainError
 from xtrain.recipe import Job, Recipe, load_recipe
 from xtrain.runs import about, folder, picture
 from xtrain.runs import checkpoint as checkpoints
@@ -123,6 +125,16 @@ class Run(Records):
         """The resolved recipe."""
         return self.recipe_with({})
 
+    def setting(self, key: str) -> Any:
+        """A value of the resolved recipe by its dotted key, also without the packages of its parts."""
+        try:
+            values = self.recipe.to_dict()
+        except RecipeError:
+            if not self.about.uninstalled:
+                raise
+            values = folder.toml(self.path / "recipe.toml")
+        return reduce(getitem, key.split("."), values)
+
     def recipe_with(self, overrides: Mapping[str, Any]) -> Recipe:
         """The recipe a resume goes on with: as the run began, but for how long and how often."""
         foreign = [key for key in overrides if key not in _FREE]
@@ -135,7 +147,13 @@ class Run(Records):
         path = self.path / "recipe.toml"
         if not self.about.format and "keep_last" not in folder.toml(path).get("loop", {}):
             overrides = {"loop.keep_last": "all", **overrides}  # what format 0 meant by saying nothing
-        return load_recipe(path, overrides)
+        try:
+            return load_recipe(path, overrides)
+        except RecipeError as error:
+            if missing := self.about.uninstalled:
+                remedy = f"install what the run was made with: {missing}"
+                raise RecipeError(error.problem, where=error.where, remedy=remedy) from error
+            raise
 
     @property
     def job(self) -> Job:

@@ -45,7 +45,9 @@ class Augmentation(Protocol):
 AUGMENTS = Parts[Augmentation](
     "Augmentation", "xtrain.augment", "op", ("op", "words", "output_shape", "apply")
 )
-TRANSFORMS = AUGMENTS.only("Transform", lambda kind: kind.words == 0)
+TRANSFORMS = AUGMENTS.only(
+    "Transform", lambda kind: kind.words == 0, "draws random words, so it stands in data.augment only"
+)
 """What is not drawn, so that it may be done to the images of an evaluation too."""
 Augment = Annotated[Augmentation, AUGMENTS]
 Transform = Annotated[Augmentation, TRANSFORMS]

@@ -49,7 +49,13 @@ class Layer:
         return 0
 
 
-LAYERS = Parts[Layer]("Layer", "xtrain.layers", "op", ("op", "name", "output_shape", "tensors"))
+LAYERS = Parts[Layer](
+    "Layer",
+    "xtrain.layers",
+    "op",
+    ("op", "name", "short", "output_shape", "tensors", "multiply_adds", "working", "unfolded"),
+    base="Layer",
+)
 AnyLayer = Annotated[Layer, LAYERS]
 
 

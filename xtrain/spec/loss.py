@@ -41,7 +41,9 @@ class Loss:
         return ""
 
 
-LOSSES = Parts[Loss]("Loss", "xtrain.losses", "name", ("name", "reduction", "class_weights", "unfit"))
+LOSSES = Parts[Loss](
+    "Loss", "xtrain.losses", "name", ("name", "reduction", "class_weights", "unfit"), base="Loss"
+)
 LossSpec = Annotated[Loss, LOSSES]
 
 

@@ -30,7 +30,7 @@ from xtrain.spec.loss import MSE, LossSpec
 from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import OptimizerSpec
 from xtrain.spec.order import pools_first
-from xtrain.spec.parts import tags
+from xtrain.spec.parts import OwnCode, package_of, tags
 from xtrain.system import entry_points
 
 GROUP = "xtrain.lowerings"
@@ -86,13 +86,16 @@ class Lowerings(Generic[F]):
 
     def lower(self, node: Node) -> Any:
         """What a layer becomes in its place."""
-        return self.of(node.layer, node.path)(node, node.layer)
+        lowering = self.of(node.layer, node.path)
+        with OwnCode(f"whose lowering for {self._backend} fails", node.layer):
+            return lowering(node, node.layer)
 
     def term(self, value: object, **more: Any) -> str:
         """What a layer or loss becomes in the backend's own terms."""
         terms = self._entry(value, "")[1]
         assert not isinstance(terms, Mapping)
-        return _said(terms, value, **more)
+        with OwnCode(f"whose term for {self._backend} fails", value):
+            return _said(terms, value, **more)
 
     def terms(self, value: object) -> Mapping[str, Term]:
         """The term of each key of an optimizer that has one."""
@@ -115,9 +118,22 @@ class Lowerings(Generic[F]):
         if kind not in self._found:
             self._import(kind)
         if kind not in self._found:
-            shown = f" {name} ({kind.__name__})" if name else f" {value!r}"
-            raise UnsupportedError(f"backend {self._backend} has no lowering for {self._sort}{shown}")
+            raise self._missing(value, name)
         return self._found[kind]
+
+    def _missing(self, value: object, name: str) -> UnsupportedError:
+        kind, package = type(value), package_of(value)
+        shown = f"{name} ({kind.__name__})" if name else kind.__name__ if package else repr(value)
+        problem = f"backend {self._backend} has no lowering for {self._sort} {shown}"
+        if not package:
+            return UnsupportedError(problem)
+        tag = tags(kind)[0]
+        offers = [offer.partition(".") for offer in entry_points.offered(GROUP)]
+        others = ", ".join(backend for backend, _, part in offers if part == tag)
+        return UnsupportedError(
+            f"{problem}: {package} offers no '{self._backend}.{tag}' in {GROUP}",
+            remedy=f"backends that have it: {others or 'none'}",
+        )
 
 
 def explain(

@@ -9,8 +9,9 @@ from functools import cached_property
 
 from xtrain.spec.layer import Layer
 from xtrain.spec.layers import Dropout, Residual
+from xtrain.spec.parts import OwnCode
 from xtrain.spec.run import StepInput
-from xtrain.spec.tensors import Shape, ShapeError, TensorSpec, format_shape
+from xtrain.spec.tensors import Shape, ShapeError, TensorSpec, as_shape, format_shape
 
 _FLOAT = 4
 """Bytes of a float32."""
@@ -173,8 +174,12 @@ def _place_one(layer: Layer, shape: Shape, prefix: str, dropouts: Iterator[int])
             raise ShapeError(f"layer {path}: body and shortcut share a layer name; name their layers")
         return Node(path, layer, shape, ends[0], body, shortcut)
     try:
-        index = next(dropouts) if isinstance(layer, Dropout) else -1
-        return Node(path, layer, shape, layer.output_shape(shape), dropout=index)
+        with OwnCode("whose output_shape() or tensors() fails", layer):
+            output = as_shape(layer.output_shape(shape))
+            for name, tensor in layer.tensors(shape).items():
+                if not isinstance(tensor, TensorSpec):
+                    raise TypeError(f"tensor {name!r} is {tensor!r:.80}, not a TensorSpec")
+        return Node(path, layer, shape, output, dropout=next(dropouts) if isinstance(layer, Dropout) else -1)
     except ShapeError as error:
         raise ShapeError(f"layer {path}, given {format_shape(shape)}: {error}") from None
 

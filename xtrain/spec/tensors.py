@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,15 @@ class ShapeError(ValueError):
 def format_shape(shape: Shape) -> str:
     """`3x32x32`, as the error messages and tables write a shape."""
     return "x".join(map(str, shape)) or "scalar"
+
+
+def as_shape(given: Any, sides: int | None = None) -> Shape:
+    """What is said to be a shape; `TypeError` where it is none, or has not so many sides."""
+    whole = isinstance(given, tuple) and all(isinstance(side, int) for side in given)
+    if whole and sides in (None, len(given)):
+        found: Shape = given
+        return found
+    raise TypeError(f"{given!r:.80} is no shape{f' of {sides} numbers' if sides else ''}")
 
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -86,6 +86,8 @@ def _selection(key: str, found: ErrorDetails) -> tuple[str, str]:
     named, name = f"{key}.{context['tag']} = {context['name']!r}", str(context["name"])
     if found["type"] == "part_broken":
         return named, str(context["problem"])
+    if not context["allowed"]:
+        return named, "unknown; no package that is installed offers one"
     return named, f"unknown; {suggest(name, context['allowed'])}"
 
 

@@ -1,5 +1,7 @@
 """What other packages offer by entry point: found by metadata alone, imported when it is asked for."""
 
+import sys
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -32,11 +34,20 @@ def loaded(group: str, name: str) -> Any:
         )
     try:
         return entries[0].load()
-    except Exception as error:  # whatever a package's own code may raise
+    except (Exception, SystemExit) as error:  # whatever a package's own code may raise
         problem = (
             f"{package(entries[0])} offers {name!r}, which does not load: {type(error).__name__}: {error}"
         )
         raise PluginError(problem, remedy="install it anew, or uninstall it") from error
+
+
+def offering(found: object, names: Iterable[str]) -> EntryPoint | None:
+    """The entry point that offers an object under one of these names; None where no package does."""
+    for name in names:
+        for entry in entry_points(name=name):
+            if getattr(sys.modules.get(entry.module), entry.attr, None) is found:
+                return entry
+    return None
 
 
 def package(entry: EntryPoint) -> str:

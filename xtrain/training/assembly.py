@@ -18,6 +18,7 @@ from xtrain.runs import weights as weight_files
 from xtrain.runs.folder import is_pointer
 from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
+from xtrain.spec.parts import OwnCode
 from xtrain.training.observers import Observer
 
 _CHANGED = "the data has changed since the run was made: bring it back, or begin a new run"
@@ -123,15 +124,22 @@ def build(
     """
     recipe = job.recipe
     train, validation, test = splits(job, arrays)
-    model = backend.model(job.model)
-    model.load(weights)
-    optimizer = backend.optimizer(recipe.optimizer, model)
-    if optimizer_state is not None:
-        checkpoints.check_optimizer(optimizer_state, recipe.optimizer, job.model, recipe.loop.precision)
-        optimizer.load(optimizer_state)
-    loop = backend.loop(model, recipe.loss, optimizer)
+    with lowered(job):
+        model = backend.model(job.model)
+        model.load(weights)
+        optimizer = backend.optimizer(recipe.optimizer, model)
+        if optimizer_state is not None:
+            checkpoints.check_optimizer(optimizer_state, recipe.optimizer, job.model, recipe.loop.precision)
+            optimizer.load(optimizer_state)
+        loop = backend.loop(model, recipe.loss, optimizer)
     held_out = _source(backend, validation) if validation else None
     return Parts(_source(backend, train), _source(backend, test), model, optimizer, loop, held_out)
+
+
+def lowered(job: Job) -> OwnCode:
+    """Where a backend computes: what fails there is told with the packages whose parts it lowers."""
+    kinds = {type(part): part for part in (job.recipe.loss, *(node.layer for node in job.model.walk()))}
+    return OwnCode("with whose lowering the training fails", *kinds.values())
 
 
 def _source(backend: Backend, split: Split) -> Source:

@@ -19,7 +19,8 @@ from xtrain.recipe.watch import mode_of
 from xtrain.runs.checkpoint import Checkpoint, averaged
 from xtrain.runs.progress import Progress, Sums
 from xtrain.spec import State
-from xtrain.training.assembly import Parts, Source
+from xtrain.spec.parts import OwnCode
+from xtrain.training.assembly import Parts, Source, lowered
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 _REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
@@ -73,6 +74,7 @@ class Trainer:
         self._job, self._recipe, self._parts, self.progress = job, job.recipe, parts, progress
         self._observers, self._store, self._stopping = observers, store, stopping
         self._pending: list[Pending] = []
+        self._lowered = lowered(job)
 
     def run(self) -> bool:
         """Train to the end of the recipe; False where it was stopped before."""
@@ -116,7 +118,9 @@ class Trainer:
         progress = self.progress
         progress.step += 1
         progress.batch += len(batches)
-        handle = self._parts.loop.train_step(batches, self._job.step_input(self._clock(), labels))
+        step_input = self._job.step_input(self._clock(), labels)
+        with self._lowered:
+            handle = self._parts.loop.train_step(batches, step_input)
         count, weight = sum(map(len, labels)), sum(map(self._job.weight, labels))
         self._pending.append(Pending(progress.step, handle, count, weight))
         for observer in self._observers:
@@ -182,7 +186,8 @@ class Trainer:
             progress.best_step = progress.step
         if recipe.stopping:
             recipe.stopping.update(progress.stopping, figures)
-        recipe.schedule.update(progress.plateau, figures)
+        with OwnCode("whose update() fails", recipe.schedule):
+            recipe.schedule.update(progress.plateau, figures)
         return best
 
     def _restore_best(self) -> None:
@@ -204,7 +209,8 @@ class Trainer:
 
     def _read(self) -> None:
         """Wait for the pending steps and add up their figures; one that is not finite ends the run."""
-        metrics = self._parts.loop.read([pending.handle for pending in self._pending])
+        with self._lowered:
+            metrics = self._parts.loop.read([pending.handle for pending in self._pending])
         for pending, figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
                 loss = figures.loss_sum / pending.weight if pending.weight else np.nan
@@ -226,7 +232,8 @@ def evaluate(job: Job, loop: Loop, source: Source) -> tuple[Sums, float]:
     """Loss and accuracy over a whole split, and the seconds it took."""
     started, sums = time.perf_counter(), Sums()
     draws = plan.eval_draws(len(source.labels), job.recipe.data.eval_batch_size)
-    metrics = loop.read([loop.eval_step(batch) for batch in source.dataset.batches(draws)])
+    with lowered(job):
+        metrics = loop.read([loop.eval_step(batch) for batch in source.dataset.batches(draws)])
     for figures, indices in zip(metrics, draws.batches, strict=True):
         sums.add(figures, len(indices), job.weight(source.labels[indices]))
     return sums, time.perf_counter() - started

@@ -27,6 +27,7 @@ from xtrain.spec import (
     RandomRotation,
     Resize,
 )
+from xtrain.spec.parts import OwnCode, package_of
 
 __all__ = [
     "Pixels",
@@ -57,14 +58,16 @@ def apply(step: Augment, pixels: Pixels, words: Words) -> Pixels:
     """Apply one operation to pixels [B, C, H, W]; row i of `words` [B, step.words] decides for image i.
 
     The result is another array, unless nothing is done to any image. `PluginError` where an operation of
-    another package gives anything but pixels of the shape that it says.
+    another package fails, or gives anything but pixels of the shape that it says.
     """
     ours = _OURS.get(type(step))
     if ours:
         return ours(step, pixels, words)
-    made = getattr(step, "apply")(pixels, words)  # noqa: B009 - which every other package's has
+    with OwnCode("whose apply() fails", step):
+        made = getattr(step, "apply")(pixels, words)  # noqa: B009 - which every other package's has
     shape = (len(pixels), *step.output_shape(pixels.shape[1:]))
     if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape != shape:
         given = f"{made.dtype} {made.shape}" if isinstance(made, np.ndarray) else type(made).__name__
-        raise PluginError(f"augmentation {step.op!r} gives {given}, not uint8 {shape}")
+        problem = f"augmentation {step.op!r} gives {given}, not uint8 {shape}"
+        raise PluginError(problem, where=package_of(step) or None)
     return made

@@ -40,6 +40,11 @@ class Adapted(Observer):
             method(*about)
 
 
+def watches(given: object) -> bool:
+    """True for what has some of an observer's methods."""
+    return not isinstance(given, type) and any(callable(getattr(given, event, None)) for event in EVENTS)
+
+
 def adapted(given: Iterable[Any]) -> list[Observer]:
     """Observers, whatever they were given as. `UsageError` names what can't be one."""
     return [each if isinstance(each, Observer) else _adapted(each) for each in given]
@@ -51,7 +56,7 @@ def _adapted(watcher: Any) -> Observer:
             f"observers: {watcher.__name__} is a class",
             remedy=f"give an instance of it: {watcher.__name__}()",
         )
-    if not any(callable(getattr(watcher, event, None)) for event in EVENTS):
+    if not watches(watcher):
         raise UsageError(
             f"observers: {watcher!r:.80} has none of an observer's methods",
             remedy=f"give an object with some of {', '.join(EVENTS)}; see xtrain.Observer",

@@ -5,7 +5,10 @@ from typing import Any
 from xtrain.errors import PluginError
 from xtrain.recipe.observers import Observing
 from xtrain.runs.run import note
-from xtrain.training.observers.anything import Adapted
+from xtrain.spec.parts import package_of
+from xtrain.training.observers.anything import Adapted, watches
+
+_FAILURE = (Exception, SystemExit)  # whatever a package's own code may raise
 
 
 class Named(Adapted):
@@ -15,18 +18,24 @@ class Named(Adapted):
     """
 
     def __init__(self, part: Observing) -> None:
-        self._name, self._failed = part.name, False
+        self._part, self._failed = part, False
         try:
-            super().__init__(part.observer())
-        except Exception as error:  # whatever a package's own code may raise
-            problem = f"observer {part.name!r} can't be made: {type(error).__name__}: {error}"
-            raise PluginError(problem) from error
+            watcher = part.observer()
+            if not watches(watcher):
+                raise TypeError(f"observer() gives {watcher!r:.80}, which has none of an observer's methods")
+        except _FAILURE as error:
+            raise PluginError(self._told("can't be made", error), where=package_of(part) or None) from error
+        super().__init__(watcher)
 
     def _tell(self, event: str, *about: Any) -> None:
         if self._failed:
             return
         try:
             super()._tell(event, *about)
-        except Exception as error:  # noqa: BLE001 - whatever a package's own code may raise
+        except _FAILURE as error:
             self._failed = True
-            note(f"observer {self._name!r} failed and is told no more: {type(error).__name__}: {error}")
+            told = self._told("failed and is told no more", error)
+            note(f"{package}: {told}" if (package := package_of(self._part)) else told)
+
+    def _told(self, what: str, error: BaseException) -> str:
+        return f"observer {self._part.name!r} {what}: {type(error).__name__}: {error}"
