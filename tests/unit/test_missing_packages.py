@@ -104,11 +104,30 @@ def test_a_bench_keeps_its_figures_without_the_picture(call, tmp_path):
     assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench.json"]
 
 
-def test_a_folder_of_images_says_what_it_needs(call, tmp_path):
+@pytest.fixture
+def images(tmp_path):
+    """A folder of images, whose files nobody gets to read."""
     for split in ("train", "test"):
         (tmp_path / "mine" / split / "cats").mkdir(parents=True)
         (tmp_path / "mine" / split / "cats" / "1.png").write_bytes(b"")
+    return tmp_path / "mine"
+
+
+def test_a_folder_of_images_says_what_it_needs(call, images):
     settings = ("data.name=image_folder", "data.path=mine", "data.image_size=8")
     done = call("check", "digits_mlp", *(part for setting in settings for part in ("--set", setting)))
     assert done.returncode == 2
     assert done.stderr.endswith(refusal("a folder of images needs PIL", "images"))
+
+
+def test_a_first_recipe_for_a_folder_of_images_says_what_it_needs(call, images):
+    done = call("init", images)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {refusal('a folder of images needs PIL', 'images')}"
+
+
+def test_a_prediction_says_what_it_needs_to_read_an_image(call, images):
+    assert call("run", *RECIPE, "--out", "run").returncode == 0
+    done = call("predict", "run", images / "train" / "cats" / "1.png")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {refusal('an image file needs PIL', 'images')}"
