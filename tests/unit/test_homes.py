@@ -223,12 +223,19 @@ def uv(tmp_path, monkeypatch):
     return make
 
 
+def make(backend):
+    with installing.install(backend) as python:
+        return python
+
+
 def test_an_environment_is_made_anew_with_this_very_xtrain(uv, tmp_path):
     log, place = uv(), tmp_path / "data" / "torch"
-    (place / "old").mkdir(parents=True)
-    python = installing.install("torch")
-    assert python == place / "bin" / "python"
-    assert not (place / "old").exists()
+    (place / "before").mkdir(parents=True)
+    with installing.install("torch") as python:
+        assert python == place / "bin" / "python"
+        assert (tmp_path / "data" / "torch.old" / "before").is_dir()  # until it has been tried
+    assert [path.name for path in place.iterdir()] == ["bin"]
+    assert [path.name for path in place.parent.iterdir()] == ["torch"]
     wanted = " ".join(package.requirement("torch"))
     assert log.read_text().splitlines() == [
         f"venv --python {sys.executable} {place}",
@@ -236,23 +243,38 @@ def test_an_environment_is_made_anew_with_this_very_xtrain(uv, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("failure", ["uv", "the trial", "Ctrl-C", "a kill before"])
+def test_where_it_fails_the_environment_of_before_is_back(failure, uv, tmp_path):
+    place = tmp_path / "data" / "torch"
+    (place / "before").mkdir(parents=True)
+    if failure == "a kill before":
+        place.rename(tmp_path / "data" / "torch.old")
+        (place / "half done").mkdir(parents=True)
+    uv(code=3 if failure in ("uv", "a kill before") else 0)
+    kind = {"the trial": BackendError, "Ctrl-C": KeyboardInterrupt}.get(failure, XtrainError)
+    with pytest.raises(kind), installing.install("torch"):
+        raise kind("it does not work")
+    assert [path.name for path in place.iterdir()] == ["before"]
+    assert [path.name for path in place.parent.iterdir()] == ["torch"]
+
+
 def test_without_uv_it_is_said_what_to_do(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(
         UsageError, match=r"uv, which is not installed\n  .*pip install .*uv; or make one yourself"
     ):
-        installing.install("torch")
+        make("torch")
 
 
 def test_what_no_extra_installs_is_refused():
     with pytest.raises(UsageError, match=r"has no extra 'troch'.*\n  did you mean 'torch'"):
-        installing.install("troch")
+        make("troch")
 
 
 def test_where_uv_fails_it_is_said(uv, tmp_path):
     uv(code=3)
     with pytest.raises(XtrainError, match=r"uv pip install ended with code 3\n  what it said stands above"):
-        installing.install("torch")
+        make("torch")
 
 
 ORIGINS = {

@@ -39,7 +39,8 @@ def command(made: str | None, named: str | None, forgotten: str | None) -> int:
 
 def _install(name: str) -> None:
     homes.check_name(name)
-    _settle(name, install(name))
+    with install(name) as python:
+        _settle(name, python, f"xtrain backends --install {name}")
 
 
 def _name(text: str) -> None:
@@ -48,17 +49,16 @@ def _name(text: str) -> None:
         raise UsageError(f"--python {text}: give it as NAME=PATH")
     homes.check_name(name)
     remedy = "give the path of a Python, or the folder of its environment"
-    _settle(name, homes.executable(Path(path.strip()), f"--python {text}: {path}", remedy))
+    python = homes.executable(Path(path.strip()), f"--python {text}: {path}", remedy)
+    _settle(name, python, f"xtrain backends --python {name}={python}")
 
 
-def _settle(name: str, python: Path) -> None:
+def _settle(name: str, python: Path, again: str) -> None:
     """Configure an interpreter that has the backend; nothing is changed where it has not."""
     found = homes.call_by(python, name, plugins.probe, name)
     if found.problem:
-        remedy = f"mend its environment, then: xtrain backends --python {name}={python}"
-        raise BackendError(
-            f"backend {name} does not work there: {found.problem}", where=python, remedy=remedy
-        )
+        problem = f"backend {name} does not work there: {found.problem}"
+        raise BackendError(problem, where=python, remedy=f"mend that, then: {again}")
     config.write(name, python)
     click.echo(f"{name} {found.version}, devices {', '.join(found.devices)}, lives in {python}")
     click.echo(f"kept in {config.path()}; xtrain backends --forget {name} takes it back")

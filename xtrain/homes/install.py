@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -20,13 +22,12 @@ def folder(backend: str) -> Path:
     return platformdirs.user_data_path("xtrain") / "envs" / backend
 
 
-def install(backend: str) -> Path:
-    """Make the environment anew, with this very xtrain and the extra of the backend's name.
+@contextmanager
+def install(backend: str) -> Iterator[Path]:
+    """Make the environment anew, with this very xtrain and the extra of the backend's name; give its Python.
 
-    Its Python is of this one's version, unless `$UV_PYTHON` names another.
-
-    Returns:
-        its interpreter.
+    Its Python is of this one's version, unless `$UV_PYTHON` names another. The block tries it: where that
+    fails, or the making does, an environment that was there before comes back.
 
     Raises:
         UsageError: there is no such extra, or no uv.
@@ -44,15 +45,33 @@ def install(backend: str) -> Path:
             "an environment is made with uv, which is not installed",
             remedy=f"{package_command('uv')}; or make one yourself and name it by --python {backend}=PATH",
         )
-    place = folder(backend)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place, wanted = folder(backend), package.requirement(backend)
     python = [] if os.environ.get("UV_PYTHON") else ["--python", sys.executable]
-    remove(place)  # of an earlier version, or half done
     where = clone() or place.parent  # this clone's settings hold, never those of the current folder
-    _run([uv, "venv", *python, str(place)], where)
-    made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
-    _run([uv, "pip", "install", "--python", str(made), *package.requirement(backend)], where)
-    return made
+    with _replaced(place):
+        _run([uv, "venv", *python, str(place)], where)
+        made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
+        _run([uv, "pip", "install", "--python", str(made), *wanted], where)
+        yield made
+
+
+@contextmanager
+def _replaced(place: Path) -> Iterator[None]:
+    """An empty folder in place of one that is put aside: it goes at the end, or comes back on any failure."""
+    old = place.with_name(f"{place.name}.old")
+    try:
+        if old.exists():  # an earlier attempt was killed
+            remove(place)
+        elif place.exists():
+            place.rename(old)
+        place.mkdir(parents=True)
+        yield
+    except BaseException:  # Ctrl-C too
+        if old.exists():
+            remove(place)
+            old.rename(place)
+        raise
+    remove(old)
 
 
 def _run(command: list[str], where: Path) -> None:
@@ -60,5 +79,5 @@ def _run(command: list[str], where: Path) -> None:
     if code := subprocess.run(command, cwd=where, env=own, check=False).returncode:
         raise XtrainError(
             f"{' '.join(command[:3])} ended with code {code}",
-            remedy="what it said stands above; nothing of the configuration was changed",
+            remedy="what it said stands above; configuration and environment are as they were",
         )
