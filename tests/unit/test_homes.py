@@ -280,21 +280,48 @@ def test_where_uv_fails_it_is_said(uv, tmp_path):
 ORIGINS = {
     "a clone": ('{"url": "file://PLACE", "dir_info": {"editable": true}}', ["--editable", "PLACE[torch]"]),
     "a file": ('{"url": "file://PLACE", "archive_info": {}}', ["own[torch] @ file://PLACE"]),
-    "a file that is gone": ('{"url": "file:///gone.whl"}', ["own[torch]==1.2"]),
+    "a file elsewhere": ('{"url": "https://x.org/own.whl"}', ["own[torch] @ https://x.org/own.whl"]),
+    "a repository": (
+        '{"url": "https://x.org/own", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+        ["own[torch] @ git+https://x.org/own@abc"],
+    ),
     "an index": (None, ["own[torch]==1.2"]),
 }
 
 
-@pytest.mark.parametrize(("origin", "wanted"), ORIGINS.values(), ids=ORIGINS)
-def test_it_is_installed_from_where_this_one_came(origin, wanted, tmp_path, monkeypatch):
+@pytest.fixture
+def own(monkeypatch):
+    """A distribution in place of xtrain's; `origin` is what the installer wrote down."""
+
     class Own:
-        name, version = "own", "1.2"
+        name, version, metadata = "own", "1.2", package.distribution().metadata
+        origin = None
 
         def read_text(self, name):
-            return origin and origin.replace("PLACE", str(tmp_path))
+            return self.origin
 
-    monkeypatch.setattr(package, "distribution", Own)
+    made = Own()
+    monkeypatch.setattr(package, "distribution", lambda: made)
+    return made
+
+
+@pytest.mark.parametrize(("origin", "wanted"), ORIGINS.values(), ids=ORIGINS)
+def test_it_is_installed_from_where_this_one_came(origin, wanted, own, tmp_path):
+    own.origin = origin and origin.replace("PLACE", str(tmp_path))
     assert package.requirement("torch") == [part.replace("PLACE", str(tmp_path)) for part in wanted]
+
+
+def test_where_its_wheel_is_gone_nothing_is_removed(own, uv, tmp_path):
+    log, before = uv(), tmp_path / "data" / "torch" / "before"
+    before.mkdir(parents=True)
+    own.origin = '{"url": "file:///gone/own.whl", "archive_info": {}}'
+    with pytest.raises(UsageError, match="installed from here, and nothing is here now") as refused:
+        make("torch")
+    assert refused.value.where == Path("/gone/own.whl")
+    assert "put it back; or make an environment, " in refused.value.remedy
+    assert "xtrain backends --python torch=PATH" in refused.value.remedy
+    assert before.is_dir()
+    assert not log.exists()
 
 
 def test_the_distribution_is_found_by_its_command():

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from xtrain.errors import XtrainError
+from xtrain.errors import UsageError, XtrainError
 from xtrain.system.distribution import NAME, install_command
 
 _PACKAGE = Path(__file__).parents[1]
@@ -36,20 +36,32 @@ def distribution() -> Distribution:
 def requirement(extra: str) -> list[str]:
     """What an installer is told in order to install this very xtrain with an extra.
 
-    A clone or a wheel is named by its place, where it was installed from one; else name and version.
+    A clone, a wheel or a repository is named by its place, where it was installed from one; else name and
+    version.
+
+    Raises:
+        UsageError: it was installed from a file or folder that is no longer there.
+
     """
-    own, (origin, place) = distribution(), _origin()
-    if place and origin.get("dir_info", {}).get("editable"):
-        return ["--editable", f"{place}[{extra}]"]
-    return [f"{own.name}[{extra}] @ {origin['url']}" if place else f"{own.name}[{extra}]=={own.version}"]
-
-
-def _origin() -> tuple[dict[str, Any], Path | None]:
-    """What the installer wrote down of where the distribution came from, and its place on this machine."""
-    origin: dict[str, Any] = json.loads(distribution().read_text("direct_url.json") or "{}")
-    parts = urlsplit(origin.get("url", ""))
+    own = distribution()
+    wanted = f"{own.name}[{extra}]"
+    origin: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
+    if not origin:
+        return [f"{wanted}=={own.version}"]
+    parts = urlsplit(origin["url"])
     place = Path(url2pathname(parts.path))
-    return origin, place if parts.scheme == "file" and place.exists() else None
+    if parts.scheme == "file" and not place.exists():
+        made = f"make an environment, install {own.name} {own.version} into it with the extra {extra}"
+        raise UsageError(
+            "xtrain was installed from here, and nothing is here now: no other environment can get the same",
+            where=place,
+            remedy=f"put it back; or {made}, and name it: xtrain backends --python {extra}=PATH",
+        )
+    if origin.get("dir_info", {}).get("editable"):
+        return ["--editable", f"{place}[{extra}]"]
+    vcs = origin.get("vcs_info")
+    url = f"{vcs['vcs']}+{origin['url']}@{vcs['commit_id']}" if vcs else origin["url"]
+    return [f"{wanted} @ {url}"]
 
 
 def itself(name: str) -> dict[str, str | None]:
