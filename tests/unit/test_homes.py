@@ -1,6 +1,8 @@
 """Where a backend lives: what decides it, what is refused, how its environment is made."""
 
+import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -182,6 +184,41 @@ def _script(path, *settings):
     path.write_text(f'#!/bin/sh\n{" ".join(settings)} exec "{sys.executable}" "$@"\n')
     path.chmod(0o755)
     return path
+
+
+def of_another_version(folder):
+    """Its metadata alone: the sources are those of here."""
+    own = package.distribution()
+    info = folder / f"{own.name}-0.0.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {own.name}\nVersion: 0.0.9\n")
+    (info / "entry_points.txt").write_text(own.read_text("entry_points.txt"))
+
+
+def with_another_backend(folder):
+    """A backend that comes with xtrain, changed; the core is that of here."""
+    source = Path(importlib.util.find_spec("xtrain_numpy").origin).parent
+    shutil.copytree(source, folder / "xtrain_numpy")
+    with (folder / "xtrain_numpy" / "losses.py").open("a") as file:
+        file.write("\nOTHER = True\n")
+
+
+OTHERS = {
+    of_another_version: f"has xtrain 0.0.9, this one is {package.distribution().version}",
+    with_another_backend: f"has another state of xtrain {package.distribution().version} than this one",
+}
+
+
+@pytest.mark.parametrize(("make", "said"), OTHERS.items(), ids=[make.__name__ for make in OTHERS])
+def test_another_xtrain_there_is_refused_though_its_core_is_equal(make, said, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "other")
+    here = [str(tmp_path / "other"), str(Path(__file__).parent), *filter(None, sys.path)]
+    python = _script(tmp_path / "python", f'PYTHONPATH="{os.pathsep.join(here)}"')
+    monkeypatch.setenv("XTRAIN_PYTHON_FAKE", str(python))
+    with pytest.raises(BackendError, match=said) as refused:
+        homes.call("fake", where_it_runs)
+    assert refused.value.where == python
 
 
 class Mine(Observer):

@@ -53,7 +53,7 @@ elif there["new"]:
         there["problem"] = "%s: %s" % (type(error).__name__, error)
 with open(folder + "/there.json", "w") as file:
     json.dump(there, file)
-if caller["path"] or there.get("sources") == caller["sources"]:
+if caller["path"] or all(there.get(key) == caller[key] for key in ("xtrain", "sources")):
     from xtrain.system.isolated import answer
     answer(folder)
 """
@@ -121,7 +121,7 @@ def _caller(interpreter: Interpreter | None) -> dict[str, Any]:
     if interpreter is None:
         return own
     name = package.distribution().name
-    return {**own, "path": None, "distribution": name, "sources": package.sources()}
+    return {**own, "path": None, "distribution": name, **package.itself(name)}
 
 
 def _check(interpreter: Interpreter, said: Path, code: int) -> None:
@@ -134,14 +134,14 @@ def _check(interpreter: Interpreter, said: Path, code: int) -> None:
     version, own = there.get("xtrain"), package.distribution().version
     if not there["new"]:
         problem = f"is Python {there['python']}; xtrain needs {'.'.join(map(str, _OLDEST))} or newer"
-    elif there.get("sources") == package.sources():
-        return
     elif "problem" in there or version is None:
         problem = f"has no xtrain that works: {there.get('problem', 'it is not installed')}"
     elif version != own:
         problem = f"has xtrain {version}, this one is {own}"
-    else:
+    elif there["sources"] != package.sources():
         problem = f"has another state of xtrain {own} than this one"
+    else:
+        return
     raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy)
 
 

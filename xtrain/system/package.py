@@ -5,6 +5,7 @@ import json
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, version
 from importlib.metadata import distribution as installed
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,20 +66,28 @@ def requirement(extra: str) -> list[str]:
 
 
 def itself(name: str) -> dict[str, str | None]:
-    """Version of the distribution `name` (None where it is not installed), and the hash of the sources."""
+    """Version of the distribution `name` and the hash of its sources; None where it is not installed."""
     try:
         return {"xtrain": version(name), "sources": sources()}
     except PackageNotFoundError:
-        return {"xtrain": None, "sources": sources()}
+        return {"xtrain": None, "sources": None}
 
 
 @cache
 def sources() -> str:
-    """A hash of the package's modules: what is equal here and there understands each other's values."""
+    """A hash of the modules of xtrain and of the backends that come with it.
+
+    What is equal here and there understands each other's values, and computes the same.
+    """
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        if path.is_relative_to(_PACKAGE / "native"):
-            continue  # scripts, which a clone has elsewhere
-        digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\n".encode())
-        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    for name in sorted({entry.module.partition(".")[0] for entry in distribution().entry_points}):
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        folder = Path(spec.origin).parent
+        for path in sorted(folder.rglob("*.py")):
+            if path.is_relative_to(_PACKAGE / "native"):
+                continue  # scripts, which a clone has elsewhere
+            digest.update(f"{name}/{path.relative_to(folder).as_posix()}\n".encode())
+            digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
