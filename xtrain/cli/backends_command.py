@@ -1,6 +1,7 @@
 """`xtrain backends`: what is there and where it lives, each backend asked in a process of its own."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -76,33 +77,30 @@ def _forget(name: str) -> None:
 def _list() -> None:
     plugins.loadable()  # plugins are imported here, because threads below would import them side by side
     with ThreadPoolExecutor() as pool:  # the threads only wait for processes
-        rows = list(pool.map(_row, plugins.known()))
+        rows, below = zip(*pool.map(_row, plugins.known()), strict=True)
     headers = ("backend", "version", "devices", "precisions", "steps", "home", "remarks")
     show("backends", headers, rows)
+    for line in chain.from_iterable(below):  # what is copied is not folded, as cells are
+        click.echo(line)
 
 
-def _row(name: str) -> tuple[str, ...]:
-    home = ""
+def _row(name: str) -> tuple[tuple[str, ...], list[str]]:
+    """A backend's cells, and the lines below the table: where it lives, what is wrong, what to do."""
+    home, below = "", []
     try:
-        python = homes.find(name)
-        if python:
-            home = str(python)
-        else:
-            backend = plugins.load(name)
-            if not plugins.installed(backend):
-                return name, "not installed", "", "", "", "", backend.install
+        if python := homes.find(name):
+            home, below = "elsewhere", [f"{name} lives in {python}"]
+        elif not plugins.installed(backend := plugins.load(name)):
+            return (name, "not installed", "", "", "", "", ""), [f"{name}: {backend.install}"]
         found = homes.call(name, plugins.probe, name)
+        problem = found.problem
     except XtrainError as error:
-        return name, "broken", "", "", "", home, _said(error)
+        problem = str(error)
     except Exception as error:  # noqa: BLE001 - whatever a framework raises where it is broken
-        return name, "broken", "", "", "", home, f"{type(error).__name__}: {error}"
-    if found.problem:
-        return name, "broken", "", "", "", home, found.problem
-    return name, found.version or "", *_offers(found), home or "here", _remarks(found)
-
-
-def _said(error: XtrainError) -> str:
-    return error.problem if error.remedy is None else f"{error.problem} ({error.remedy})"
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        return (name, "broken", "", "", "", home, ""), [*below, f"{name}: {problem}"]
+    return (name, found.version or "", *_offers(found), home or "here", _remarks(found)), below
 
 
 def _offers(found: Probe) -> list[str]:
