@@ -27,7 +27,7 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(distribution, "_ROOT", tmp_path / "site-packages")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     monkeypatch.setattr(distribution, "_has_pip", lambda: False)
     monkeypatch.setattr(distribution, "lacking", lambda extra: None)
     monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
@@ -63,7 +63,6 @@ def test_in_an_environment_of_its_own_a_clone_is_installed_by_path(somewhere, mo
 
 def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeypatch):
     python = sys.executable
-    assert install_command("plot") == f"uv pip install --python {python} 'crosstrain[plot]'"
     monkeypatch.setattr(distribution, "_has_pip", lambda: True)
     monkeypatch.setattr(shutil, "which", lambda name: "/elsewhere/bin/pip")  # another environment's
     assert install_command("plot") == f"{python} -m pip install 'crosstrain[plot]'"
@@ -72,6 +71,20 @@ def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeyp
     assert install_command() == "pip install crosstrain"
     monkeypatch.setattr(sys, "platform", "win32")
     assert install_command("plot") == 'pip install "crosstrain[plot]"'
+
+
+def test_without_pip_it_is_uv_wherever_that_is_or_python_brings_pip(somewhere, monkeypatch):
+    python = sys.executable
+    assert install_command("plot") == f"{python} -m ensurepip && {python} -m pip install 'crosstrain[plot]'"
+    assert distribution.package_command("uv") == f"{python} -m ensurepip && {python} -m pip install uv"
+    beside = Path(python).with_name("uv")
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path=None: str(beside) if path and name == "uv" else None
+    )
+    assert distribution.uv() == str(beside)  # of an environment that is not activated
+    assert install_command("plot") == f"{beside} pip install --python {python} 'crosstrain[plot]'"
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: "/bin/uv" if name == "uv" else None)
+    assert install_command("plot") == f"uv pip install --python {python} 'crosstrain[plot]'"
 
 
 def test_a_damaged_file_comes_back_from_where_it_came(somewhere, monkeypatch):

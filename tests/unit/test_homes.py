@@ -89,12 +89,24 @@ def test_what_is_not_there_is_told_with_who_says_so(configuration, monkeypatch):
         BackendError, match=r"its Python by .*config\.toml, /nowhere/python, is not there"
     ) as e:
         homes.find("paddle")
-    assert "--install paddle" in e.value.remedy
-    assert "--forget paddle" in e.value.remedy
+    for command in ("--install paddle", "--python paddle=PATH", "--forget paddle"):
+        assert f"xtrain backends {command}" in e.value.remedy
     monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", "/neither")
-    with pytest.raises(BackendError, match=r"by \$XTRAIN_PYTHON_PADDLE, /neither, is not there"):
+    with pytest.raises(BackendError, match=r"by \$XTRAIN_PYTHON_PADDLE, /neither, is not there") as e:
         homes.find("paddle")
+    assert e.value.remedy.startswith("unset XTRAIN_PYTHON_PADDLE, or point it to ")
     assert homes.names() == ["paddle"]  # it is listed all the same
+
+
+def test_a_folder_without_a_python_is_not_called_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XTRAIN_PYTHON_PADDLE", str(tmp_path))
+    with pytest.raises(BackendError, match=f"{tmp_path}, has no bin/python\n"):
+        homes.find("paddle")
+
+
+def test_the_way_to_a_python_is_written_without_detours(pythons, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "two")
+    assert homes.executable(Path("../one"), "", "") == pythons[0]
 
 
 def test_what_else_the_configuration_says_stays(configuration, pythons):
@@ -219,6 +231,10 @@ def test_another_xtrain_there_is_refused_though_its_core_is_equal(make, said, tm
     with pytest.raises(BackendError, match=said) as refused:
         homes.call("fake", where_it_runs)
     assert refused.value.where == python
+    wanted = " ".join(package.requirement("fake"))
+    assert refused.value.remedy == (
+        f"install this one there: uv pip install --python {python} --reinstall-package crosstrain {wanted}"
+    )
 
 
 class Mine(Observer):
@@ -296,7 +312,7 @@ def test_where_it_fails_the_environment_of_before_is_back(failure, uv, tmp_path)
 
 
 def test_without_uv_it_is_said_what_to_do(monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(installing, "uv", lambda: None)
     with pytest.raises(
         UsageError, match=r"uv, which is not installed\n  .*pip install .*uv; or make one yourself"
     ):
@@ -304,7 +320,9 @@ def test_without_uv_it_is_said_what_to_do(monkeypatch):
 
 
 def test_what_no_extra_installs_is_refused():
-    with pytest.raises(UsageError, match=r"has no extra 'troch'.*\n  did you mean 'torch'"):
+    with pytest.raises(
+        UsageError, match=r"has no extra 'troch'.*\n  make one yourself and .* --python troch=PATH"
+    ):
         make("troch")
 
 
@@ -340,6 +358,15 @@ def own(monkeypatch):
     made = Own()
     monkeypatch.setattr(package, "distribution", lambda: made)
     return made
+
+
+def test_the_command_for_another_environment_can_be_typed(own, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    start = "uv pip install --python /e/python --reinstall-package crosstrain"
+    assert package.command_there(Path("/e/python"), "torch") == f"{start} 'own[torch]==1.2'"
+    assert package.command_there(Path("/e/python"), "of-a-plugin") == f"{start} own==1.2"
+    own.origin = '{"url": "file:///gone/own.whl", "archive_info": {}}'
+    assert "\n  put it back; or " in package.command_there(Path("/e/python"), "torch")
 
 
 @pytest.mark.parametrize(("origin", "wanted"), ORIGINS.values(), ids=ORIGINS)

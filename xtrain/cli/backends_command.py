@@ -8,7 +8,7 @@ import click
 
 from xtrain import homes, plugins
 from xtrain.cli.tables import show
-from xtrain.errors import BackendError, UsageError, XtrainError
+from xtrain.errors import BackendError, UsageError, XtrainError, suggest
 from xtrain.homes import config
 from xtrain.homes.install import folder, install
 from xtrain.spec import Probe
@@ -40,6 +40,8 @@ def command(made: str | None, named: str | None, forgotten: str | None) -> int:
 
 def _install(name: str) -> None:
     homes.check_name(name)
+    if name not in plugins.names():
+        raise BackendError(f"unknown backend {name!r}", remedy=suggest(name, plugins.names()))
     with install(name) as python:
         _settle(name, python, f"xtrain backends --install {name}")
 
@@ -56,13 +58,17 @@ def _name(text: str) -> None:
 
 def _settle(name: str, python: Path, again: str) -> None:
     """Configure an interpreter that has the backend; nothing is changed where it has not."""
-    found = homes.call_by(python, name, plugins.probe, name)
+    other = f"make one with xtrain backends --install {name}, or name another Python"
+    found = homes.call_by(python, name, other, plugins.probe, name)
     if found.problem:
         problem = f"backend {name} does not work there: {found.problem}"
         raise BackendError(problem, where=python, remedy=f"mend that, then: {again}")
     config.write(name, python)
     click.echo(f"{name} {found.version}, devices {', '.join(found.devices)}, lives in {python}")
     click.echo(f"kept in {config.path()}; xtrain backends --forget {name} takes it back")
+    if config.asked(name) is not None:
+        variable = config.variable(name)
+        click.echo(f"${variable} is set and goes before it: unset {variable}")
 
 
 def _forget(name: str) -> None:

@@ -1,7 +1,6 @@
 """An environment for one backend, made with uv below the user's data directory."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import platformdirs
 
-from xtrain.errors import UsageError, XtrainError, suggest
+from xtrain.errors import UsageError, XtrainError
 from xtrain.homes import executable
 from xtrain.system import package
-from xtrain.system.distribution import clone, package_command
+from xtrain.system.distribution import clone, package_command, uv
 from xtrain.system.files import remove
 
 
@@ -34,24 +33,21 @@ def install(backend: str) -> Iterator[Path]:
         XtrainError: uv fails; what it said stands above.
 
     """
-    extras = package.distribution().metadata.get_all("Provides-Extra") or []
-    if backend not in extras:
+    yourself = f"make one yourself and name it: xtrain backends --python {backend}=PATH"
+    if backend not in package.extras():
         problem = f"{package.distribution().name} has no extra {backend!r} that would install a backend"
-        remedy = f"{suggest(backend, extras)}; an environment that exists is named by --python {backend}=PATH"
-        raise UsageError(problem, remedy=remedy)
-    uv = shutil.which("uv")
-    if uv is None:
-        raise UsageError(
-            "an environment is made with uv, which is not installed",
-            remedy=f"{package_command('uv')}; or make one yourself and name it by --python {backend}=PATH",
-        )
+        raise UsageError(problem, remedy=yourself)
+    tool = uv()
+    if tool is None:
+        problem = "an environment is made with uv, which is not installed"
+        raise UsageError(problem, remedy=f"{package_command('uv')}; or {yourself}")
     place, wanted = folder(backend), package.requirement(backend)
     python = [] if os.environ.get("UV_PYTHON") else ["--python", sys.executable]
     where = clone() or place.parent  # this clone's settings hold, never those of the current folder
     with _replaced(place):
-        _run([uv, "venv", *python, str(place)], where)
+        _run([tool, "venv", *python, str(place)], where)
         made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
-        _run([uv, "pip", "install", "--python", str(made), *wanted], where)
+        _run([tool, "pip", "install", "--python", str(made), *wanted], where)
         yield made
 
 

@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from xtrain.errors import MissingError
@@ -58,6 +59,17 @@ def install_command(extra: str | None = None) -> str:
 def package_command(package: str) -> str:
     """What to type, here, to install a package that is none of xtrain's extras."""
     return f"{_installer()} {package}"
+
+
+def command_into(python: Path, requirement: Sequence[str]) -> str:
+    """What to type to install xtrain into another environment, over what it has of it."""
+    words = " ".join(_quoted(word, always="[" in word) for word in requirement)
+    return f"{_uv_install(python)} --reinstall-package {NAME} {words}"
+
+
+def uv() -> str | None:
+    """uv on the path, else where pip has put it in this environment, which may not be activated."""
+    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
 
 def restore_command(file: Path) -> str:
@@ -131,7 +143,16 @@ def _installer() -> str:
         return "pip install"
     if _has_pip():
         return f"{_quoted(sys.executable)} -m pip install"
-    return f"uv pip install --python {_quoted(sys.executable)}"
+    if uv():
+        return _uv_install(Path(sys.executable))
+    python = _quoted(sys.executable)
+    return f"{python} -m ensurepip && {python} -m pip install"
+
+
+def _uv_install(python: Path) -> str:
+    """Its command, with the path of uv where that is not on the shell's."""
+    found = "uv" if shutil.which("uv") else uv() or "uv"
+    return f"{_quoted(found)} pip install --python {_quoted(str(python))}"
 
 
 def _has_pip() -> bool:

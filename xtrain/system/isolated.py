@@ -65,13 +65,15 @@ class Interpreter:
 
     Args:
         path: of the executable.
-        remedy: what a user does where there is no such Python, or another xtrain in it.
+        remedy: what a user does where there is no such Python.
+        extra: with which xtrain is installed there.
         environment: variables that its process gets besides those of this one.
 
     """
 
     path: Path
     remedy: str
+    extra: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -132,7 +134,9 @@ def _check(interpreter: Interpreter, said: Path, code: int) -> None:
         problem = f"is not a Python that works: it ended with code {code} before it said anything"
         raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy) from None
     version, own = there.get("xtrain"), package.distribution().version
+    remedy = f"install this one there: {package.command_there(interpreter.path, interpreter.extra)}"
     if not there["new"]:
+        remedy = interpreter.remedy
         problem = f"is Python {there['python']}; xtrain needs {'.'.join(map(str, _OLDEST))} or newer"
     elif "problem" in there or version is None:
         problem = f"has no xtrain that works: {there.get('problem', 'it is not installed')}"
@@ -142,7 +146,7 @@ def _check(interpreter: Interpreter, said: Path, code: int) -> None:
         problem = f"has another state of xtrain {own} than this one"
     else:
         return
-    raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy)
+    raise BackendError(problem, where=interpreter.path, remedy=remedy)
 
 
 def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from xtrain.errors import UsageError, XtrainError
-from xtrain.system.distribution import NAME, install_command
+from xtrain.system.distribution import NAME, command_into, install_command
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -34,8 +34,21 @@ def distribution() -> Distribution:
         ) from None
 
 
+def extras() -> list[str]:
+    """The extras that it declares."""
+    return distribution().metadata.get_all("Provides-Extra") or []
+
+
+def command_there(python: Path, extra: str) -> str:
+    """What to type to install this very xtrain with an extra into another environment, or what hinders it."""
+    try:
+        return command_into(python, requirement(extra))
+    except UsageError as error:
+        return str(error)
+
+
 def requirement(extra: str) -> list[str]:
-    """What an installer is told in order to install this very xtrain with an extra.
+    """What an installer is told in order to install this very xtrain, with an extra where it has that.
 
     A clone, a wheel or a repository is named by its place, where it was installed from one; else name and
     version.
@@ -45,7 +58,8 @@ def requirement(extra: str) -> list[str]:
 
     """
     own = distribution()
-    wanted = f"{own.name}[{extra}]"
+    brackets = f"[{extra}]" if extra in extras() else ""
+    wanted = f"{own.name}{brackets}"
     origin: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
     if not origin:
         return [f"{wanted}=={own.version}"]
@@ -59,7 +73,7 @@ def requirement(extra: str) -> list[str]:
             remedy=f"put it back; or {made}, and name it: xtrain backends --python {extra}=PATH",
         )
     if origin.get("dir_info", {}).get("editable"):
-        return ["--editable", f"{place}[{extra}]"]
+        return ["--editable", f"{place}{brackets}"]
     vcs = origin.get("vcs_info")
     url = f"{vcs['vcs']}+{origin['url']}@{vcs['commit_id']}" if vcs else origin["url"]
     return [f"{wanted} @ {url}"]
