@@ -1,7 +1,6 @@
 """What a remedy tells to type, by where its reader stands; versions; what a platform has no wheels of."""
 
 import importlib.metadata
-import platform
 import re
 import shutil
 import sys
@@ -33,6 +32,19 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
     (tmp_path / "bin").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def platform_of(monkeypatch):
+    """Be on another platform."""
+    from packaging import markers
+
+    def become(machine, python):
+        there = markers.default_environment() | machine | {"python_version": python}
+        monkeypatch.setattr(markers, "default_environment", lambda: there)
+        monkeypatch.setattr(distribution, "this_platform", lambda: "another platform")
+
+    return become
 
 
 def test_its_name_and_version_are_those_of_the_project():
@@ -122,20 +134,27 @@ def test_no_other_file_writes_a_command_of_its_own():
     ],
     ids=lambda given: given.get("platform_machine") if isinstance(given, dict) else None,
 )
-def test_what_a_platform_has_no_wheels_of_is_said(machine, python, without, monkeypatch):
-    from packaging import markers
-
-    there = markers.default_environment() | machine | {"python_version": python}
-    monkeypatch.setattr(markers, "default_environment", lambda: there)
+def test_what_a_platform_has_no_wheels_of_is_said(machine, python, without, platform_of):
+    platform_of(machine, python)
     found = {lacking(extra) for extra in PROJECT["optional-dependencies"] if extra != "all"}
     assert found - {None} == without
 
 
-def test_where_there_are_no_wheels_no_command_is_given(monkeypatch):
-    monkeypatch.setattr(distribution, "lacking", lambda extra: "paddlepaddle")
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert install_command("paddle").startswith("paddlepaddle has no wheel for Linux aarch64 with Python 3.")
+def test_where_there_are_no_wheels_no_command_is_given(platform_of):
+    platform_of(LINUX | {"platform_machine": "aarch64"}, "3.12")
+    said = "paddlepaddle has no wheel for another platform, nor for others"
+    assert install_command("paddle") == said
+    assert distribution.python_for("paddle") is None
+
+
+def test_where_another_python_would_do_it_gets_an_environment(platform_of):
+    platform_of(LINUX | {"platform_machine": "x86_64"}, "3.13")
+    assert distribution.python_for("mindspore") == "3.12"
+    assert distribution.python_for("torch") == "3.13"
+    assert install_command("mindspore") == (
+        "mindspore has no wheel for another platform, but one for Python 3.12: "
+        "xtrain backends --install mindspore"
+    )
 
 
 def test_what_is_missing_is_named_with_its_purpose_and_the_remedy(monkeypatch):

@@ -319,6 +319,20 @@ def test_without_uv_it_is_said_what_to_do(monkeypatch):
         make("torch")
 
 
+def test_its_python_is_one_that_there_are_wheels_for(uv, tmp_path, monkeypatch):
+    log = uv()
+    monkeypatch.setattr(installing, "lacking", lambda extra: "mindspore")
+    monkeypatch.setattr(installing, "python_for", lambda extra: "3.12")
+    make("mindspore")
+    assert log.read_text().splitlines()[0] == f"venv --python 3.12 {tmp_path / 'data' / 'mindspore'}"
+    log.unlink()
+    monkeypatch.setattr(installing, "python_for", lambda extra: None)
+    with pytest.raises(UsageError, match="make one yourself and name it: "):
+        make("mindspore")
+    assert not log.exists()
+    assert (tmp_path / "data" / "mindspore").is_dir()
+
+
 def test_what_no_extra_installs_is_refused():
     with pytest.raises(
         UsageError, match=r"has no extra 'troch'.*\n  make one yourself and .* --python troch=PATH"

@@ -12,7 +12,7 @@ import platformdirs
 from xtrain.errors import UsageError, XtrainError
 from xtrain.homes import executable
 from xtrain.system import package
-from xtrain.system.distribution import clone, package_command, uv
+from xtrain.system.distribution import clone, install_command, lacking, package_command, python_for, uv
 from xtrain.system.files import remove
 
 
@@ -25,11 +25,12 @@ def folder(backend: str) -> Path:
 def install(backend: str) -> Iterator[Path]:
     """Make the environment anew, with this very xtrain and the extra of the backend's name; give its Python.
 
-    Its Python is of this one's version, unless `$UV_PYTHON` names another. The block tries it: where that
-    fails, or the making does, an environment that was there before comes back.
+    Its Python is of this one's version, else of the newest that the extra has wheels for, unless `$UV_PYTHON`
+    names another. The block tries it: where that fails, or the making does, an environment that was there
+    before comes back.
 
     Raises:
-        UsageError: there is no such extra, or no uv.
+        UsageError: there is no such extra, or no wheel of it, or no uv.
         XtrainError: uv fails; what it said stands above.
 
     """
@@ -37,12 +38,15 @@ def install(backend: str) -> Iterator[Path]:
     if backend not in package.extras():
         problem = f"{package.distribution().name} has no extra {backend!r} that would install a backend"
         raise UsageError(problem, remedy=yourself)
+    version = python_for(backend) if lacking(backend) else sys.executable
+    if version is None:
+        raise UsageError(install_command(backend), remedy=yourself)
     tool = uv()
     if tool is None:
         problem = "an environment is made with uv, which is not installed"
         raise UsageError(problem, remedy=f"{package_command('uv')}; or {yourself}")
     place, wanted = folder(backend), package.requirement(backend)
-    python = [] if os.environ.get("UV_PYTHON") else ["--python", sys.executable]
+    python = [] if os.environ.get("UV_PYTHON") else ["--python", version]
     where = clone() or place.parent  # this clone's settings hold, never those of the current folder
     with _replaced(place):
         _run([tool, "venv", *python, str(place)], where)
