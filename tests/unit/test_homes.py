@@ -1,5 +1,6 @@
 """Where a backend lives: what decides it, what is refused, how its environment is made."""
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -160,8 +161,30 @@ def test_a_named_pipe_is_not_waited_for(configuration):
 
 def test_a_configuration_that_can_not_be_written_is_an_error(configuration):
     configuration.parent.write_text("a file")
-    with pytest.raises(XtrainError, match="config"):
+    with pytest.raises(
+        XtrainError, match=r"can't be written: .*\n  set XDG_CONFIG_HOME .*XTRAIN_PYTHON_PADDLE"
+    ):
         config.write("paddle", Path("/x"))
+
+
+def test_a_configuration_whose_folder_can_not_be_entered_is_none(configuration, monkeypatch):
+    configuration.parent.write_text("a file, below which nothing lies")
+    assert homes.find("paddle") is None
+    assert homes.names() == []
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", forbidden)  # the administrator may look into any
+    assert config.read() == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="for the administrator it can be")
+def test_a_configuration_that_can_not_be_read_is_an_error(configuration):
+    config.write("paddle", Path("/x"))
+    configuration.chmod(0)
+    with pytest.raises(UsageError, match="can't be read: Permission denied"):
+        homes.find("paddle")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "-x", "a\n", "x" * 65])
@@ -309,6 +332,20 @@ def test_where_it_fails_the_environment_of_before_is_back(failure, uv, tmp_path)
         raise kind("it does not work")
     assert [path.name for path in place.iterdir()] == ["before"]
     assert [path.name for path in place.parent.iterdir()] == ["torch"]
+
+
+@pytest.mark.parametrize("place", ["/proc/xtrain", "FILE"])
+def test_a_folder_that_can_not_be_written_is_told(place, uv, tmp_path, monkeypatch):
+    log = uv()
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" if place == "FILE" else Path(place)
+    monkeypatch.setattr(installing, "folder", lambda name: place / "envs" / name)
+    with pytest.raises(XtrainError, match="can't be written: ") as refused:
+        make("torch")
+    assert refused.value.where == place / "envs" / "torch"
+    assert "set XDG_DATA_HOME " in refused.value.remedy
+    assert "xtrain backends --python torch=PATH" in refused.value.remedy
+    assert not log.exists()
 
 
 def test_without_uv_it_is_said_what_to_do(monkeypatch):

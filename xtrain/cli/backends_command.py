@@ -1,5 +1,6 @@
 """`xtrain backends`: what is there and where it lives, each backend asked in a process of its own."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -76,7 +77,7 @@ def _forget(name: str) -> None:
         raise UsageError(f"{config.path()} does not say where backend {name} lives")
     config.write(name, None)
     made = folder(name)
-    rest = f"; its environment is left in {made}" if made.is_dir() else ""
+    rest = f"; its environment is left in {made}" if os.path.isdir(made) else ""
     click.echo(f"{name} lives in this environment{rest}")
 
 

@@ -59,14 +59,15 @@ def write(backend: str, python: Path | None) -> None:
         path().parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path(), tomli_w.dumps(values))
     except OSError as error:
-        raise XtrainError(f"can't be written: {error.strerror}", where=path()) from error
+        remedy = f"set XDG_CONFIG_HOME to a folder of yours, or set {variable(backend)} alone"
+        raise XtrainError(f"can't be written: {error.strerror}", where=path(), remedy=remedy) from error
 
 
 def _load() -> dict[str, Any]:
+    if not os.path.exists(path()):  # nor where its folder can't be entered: another user's says nothing here
+        return {}
     try:
         return tomllib.loads(content(path()).decode())
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise _refused(f"can't be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -31,7 +31,7 @@ def install(backend: str) -> Iterator[Path]:
 
     Raises:
         UsageError: there is no such extra, or no wheel of it, or no uv.
-        XtrainError: uv fails; what it said stands above.
+        XtrainError: the folder can't be written, or uv fails; what it said stands above.
 
     """
     yourself = f"make one yourself and name it: xtrain backends --python {backend}=PATH"
@@ -48,7 +48,7 @@ def install(backend: str) -> Iterator[Path]:
     place, wanted = folder(backend), package.requirement(backend)
     python = [] if os.environ.get("UV_PYTHON") else ["--python", version]
     where = clone() or place.parent  # this clone's settings hold, never those of the current folder
-    with _replaced(place):
+    with _replaced(place, f"set XDG_DATA_HOME to a folder of yours, or {yourself}"):
         _run([tool, "venv", *python, str(place)], where)
         made = executable(place, f"the Python of {place}", f"look at what uv left in {place}")
         _run([tool, "pip", "install", "--python", str(made), *wanted], where)
@@ -56,18 +56,21 @@ def install(backend: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _replaced(place: Path) -> Iterator[None]:
+def _replaced(place: Path, remedy: str) -> Iterator[None]:
     """An empty folder in place of one that is put aside: it goes at the end, or comes back on any failure."""
     old = place.with_name(f"{place.name}.old")
     try:
-        if old.exists():  # an earlier attempt was killed
-            remove(place)
-        elif place.exists():
-            place.rename(old)
-        place.mkdir(parents=True)
+        try:
+            if os.path.exists(old):  # an earlier attempt was killed
+                remove(place)
+            elif os.path.exists(place):
+                place.rename(old)
+            place.mkdir(parents=True)
+        except OSError as error:
+            raise XtrainError(f"can't be written: {error.strerror}", where=place, remedy=remedy) from error
         yield
     except BaseException:  # Ctrl-C too
-        if old.exists():
+        if os.path.exists(old):
             remove(place)
             old.rename(place)
         raise
