@@ -351,7 +351,7 @@ def test_a_folder_that_can_not_be_written_is_told(place, uv, tmp_path, monkeypat
 def test_without_uv_it_is_said_what_to_do(monkeypatch):
     monkeypatch.setattr(installing, "uv", lambda: None)
     with pytest.raises(
-        UsageError, match=r"uv, which is not installed\n  .*pip install .*uv; or make one yourself"
+        UsageError, match=r"uv, which is not installed\n  .*pip install .*uv; or make an environment yourself"
     ):
         make("torch")
 
@@ -364,7 +364,7 @@ def test_its_python_is_one_that_there_are_wheels_for(uv, tmp_path, monkeypatch):
     assert log.read_text().splitlines()[0] == f"venv --python 3.12 {tmp_path / 'data' / 'mindspore'}"
     log.unlink()
     monkeypatch.setattr(installing, "python_for", lambda extra: None)
-    with pytest.raises(UsageError, match="make one yourself and name it: "):
+    with pytest.raises(UsageError, match="make an environment yourself and name it: "):
         make("mindspore")
     assert not log.exists()
     assert (tmp_path / "data" / "mindspore").is_dir()
@@ -372,7 +372,7 @@ def test_its_python_is_one_that_there_are_wheels_for(uv, tmp_path, monkeypatch):
 
 def test_what_no_extra_installs_is_refused():
     with pytest.raises(
-        UsageError, match=r"has no extra 'troch'.*\n  make one yourself and .* --python troch=PATH"
+        UsageError, match=r"has no extra 'troch'.*\n  make an environment yourself and .* --python troch=PATH"
     ):
         make("troch")
 

@@ -34,7 +34,7 @@ def install(backend: str) -> Iterator[Path]:
         XtrainError: the folder can't be written, or uv fails; what it said stands above.
 
     """
-    yourself = f"make one yourself and name it: xtrain backends --python {backend}=PATH"
+    yourself = f"make an environment yourself and name it: xtrain backends --python {backend}=PATH"
     if backend not in package.extras():
         problem = f"{package.distribution().name} has no extra {backend!r} that would install a backend"
         raise UsageError(problem, remedy=yourself)
