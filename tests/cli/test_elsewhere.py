@@ -401,10 +401,14 @@ def test_a_framework_that_is_not_there_is_told_with_the_place(other, call, tmp_p
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     done = call("backends", "--python", f"torch={other}")
     assert done.code == 2
-    assert done.err.startswith(f"error: {other}: backend torch: torch is not installed\n")
+    assert done.err.startswith(
+        f"error: in the environment of {other}: backend torch: torch is not installed\n"
+    )
     monkeypatch.setenv("XTRAIN_PYTHON_TORCH", str(other))
     done = call("run", *SMALL, "--backend", "torch")
-    assert done.err.startswith(f"error: {other}: backend torch: torch is not installed\n")
+    assert done.err.startswith(
+        f"error: in the environment of {other}: backend torch: torch is not installed\n"
+    )
 
 
 def test_a_variable_that_goes_before_is_told(other, call, tmp_path, monkeypatch):

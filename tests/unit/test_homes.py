@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -112,12 +113,11 @@ def test_the_way_to_a_python_is_written_without_detours(pythons, tmp_path, monke
 
 def test_what_else_the_configuration_says_stays(configuration, pythons):
     configuration.parent.mkdir()
-    configuration.write_text('[other]\nkey = 3\n\n[backends.torch]\npython = "/t"\nlater = true\n')
+    configuration.write_text('[backends.torch]\npython = "/t"\n')
     config.write("paddle", pythons[0])
+    assert config.read() == {"torch": Path("/t"), "paddle": pythons[0]}
     config.write("torch", None)
     assert config.read() == {"paddle": pythons[0]}
-    assert "key = 3" in configuration.read_text()
-    assert "later = true" in configuration.read_text()
     config.write("paddle", None)
     assert config.read() == {}
 
@@ -131,6 +131,11 @@ HOSTILE = {
     "a number": ("backends.paddle.python = 3", "backends.paddle.python = 3 is no absolute path"),
     "a command": ("backends.paddle.python = ['sh', '-c']", "is no absolute path"),
     "a relative path": ("backends.paddle.python = 'bin/python'", "'bin/python' is no absolute path"),
+    "a key that is misspelt": (
+        'backends.paddle.pyhton = "/x"',
+        "pyhton is no key, backends.paddle.python is",
+    ),
+    "a table that is misspelt": ('backend.paddle.python = "/x"', "backend is no key, backends is one"),
     "a path with a NUL": ('backends.paddle.python = "/a\\u0000"', "is no absolute path"),
 }
 
@@ -312,7 +317,7 @@ def test_an_environment_is_made_anew_with_this_very_xtrain(uv, tmp_path):
         assert (tmp_path / "data" / "torch.old" / "before").is_dir()  # until it has been tried
     assert [path.name for path in place.iterdir()] == ["bin"]
     assert [path.name for path in place.parent.iterdir()] == ["torch"]
-    wanted = " ".join(package.requirement("torch"))
+    wanted = " ".join(package.requirement("torch", *package.carried()))
     assert log.read_text().splitlines() == [
         f"venv --python {sys.executable} {place}",
         f"pip install --python {python} {wanted}",
@@ -401,6 +406,7 @@ def own(monkeypatch):
 
     class Own:
         name, version, metadata = "own", "1.2", package.distribution().metadata
+        requires, entry_points = package.distribution().requires, package.distribution().entry_points
         origin = None
 
         def read_text(self, name):
@@ -418,6 +424,21 @@ def test_the_command_for_another_environment_can_be_typed(own, monkeypatch):
     assert package.command_there(Path("/e/python"), "of-a-plugin") == f"{start} own==1.2"
     own.origin = '{"url": "file:///gone/own.whl", "archive_info": {}}'
     assert "\n  put it back; or " in package.command_there(Path("/e/python"), "torch")
+
+
+def test_the_extras_of_here_come_too(own, monkeypatch):
+    assert "all" not in package.carried()  # where all are installed
+    versions = dict.fromkeys(("torch", "torchvision", "threadpoolctl", "setuptools"), "9")
+    versions |= {"matplotlib": "3.10", "pillow": "12.0", "scipy": "0.1"}
+
+    def version(name):
+        if name not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(package, "version", version)
+    assert package.carried() == ["images", "plot"]  # SciPy is too old; frameworks stay where they are
+    assert package.requirement("torch", *package.carried()) == ["own[torch,images,plot]==1.2"]
 
 
 @pytest.mark.parametrize(("origin", "wanted"), ORIGINS.values(), ids=ORIGINS)

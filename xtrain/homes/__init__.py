@@ -66,7 +66,8 @@ def call_by(
         return isolated_in(interpreter, function, *args, **kwargs)
     except BackendError as error:
         if error.where is None:  # what is missing is missing there
-            raise type(error)(error.problem, where=path, remedy=error.remedy) from error
+            where = f"in the environment of {path}"
+            raise type(error)(error.problem, where=where, remedy=error.remedy) from error
         raise
 
 

@@ -25,6 +25,7 @@ def folder(backend: str) -> Path:
 def install(backend: str) -> Iterator[Path]:
     """Make the environment anew, with this very xtrain and the extra of the backend's name; give its Python.
 
+    The extras that are installed here come too: what works here, such as pictures, works there.
     Its Python is of this one's version, else of the newest that the extra has wheels for, unless `$UV_PYTHON`
     names another. The block tries it: where that fails, or the making does, an environment that was there
     before comes back.
@@ -45,7 +46,7 @@ def install(backend: str) -> Iterator[Path]:
     if tool is None:
         problem = "an environment is made with uv, which is not installed"
         raise UsageError(problem, remedy=f"{package_command('uv')}; or {yourself}")
-    place, wanted = folder(backend), package.requirement(backend)
+    place, wanted = folder(backend), package.requirement(backend, *package.carried())
     python = [] if os.environ.get("UV_PYTHON") else ["--python", version]
     where = clone() or place.parent  # this clone's settings hold, never those of the current folder
     with _replaced(place, f"set XDG_DATA_HOME to a folder of yours, or {yourself}"):

@@ -39,6 +39,30 @@ def extras() -> list[str]:
     return distribution().metadata.get_all("Provides-Extra") or []
 
 
+def carried() -> list[str]:
+    """The extras that are installed here, but for those of backends: `plot`, `parity`, ..."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
+
+    own = distribution()
+    declared = [each for each in map(Requirement, own.requires or ()) if each.marker]
+    packages = {
+        extra: [each for each in declared if each.marker and each.marker.evaluate({"extra": extra})]
+        for extra in extras()
+    }
+    backends = {entry.name for entry in own.entry_points}
+    theirs = {own.name, *(each.name for extra in backends for each in packages.get(extra, ()))}
+
+    def here(wanted: Requirement) -> bool:
+        try:
+            return wanted.name not in theirs and wanted.specifier.contains(
+                version(wanted.name), prereleases=True
+            )
+        except PackageNotFoundError:
+            return False
+
+    return [extra for extra, wanted in packages.items() if extra not in backends and all(map(here, wanted))]
+
+
 def command_there(python: Path, extra: str) -> str:
     """What to type to install this very xtrain with an extra into another environment, or what hinders it."""
     try:
@@ -47,8 +71,8 @@ def command_there(python: Path, extra: str) -> str:
         return str(error)
 
 
-def requirement(extra: str) -> list[str]:
-    """What an installer is told in order to install this very xtrain, with an extra where it has that.
+def requirement(extra: str, *more: str) -> list[str]:
+    """What an installer is told in order to install this very xtrain, with those of the extras that it has.
 
     A clone, a wheel or a repository is named by its place, where it was installed from one; else name and
     version.
@@ -58,7 +82,8 @@ def requirement(extra: str) -> list[str]:
 
     """
     own = distribution()
-    brackets = f"[{extra}]" if extra in extras() else ""
+    known = [each for each in (extra, *more) if each in extras()]
+    brackets = f"[{','.join(known)}]" if known else ""
     wanted = f"{own.name}{brackets}"
     origin: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
     if not origin:
