@@ -5,6 +5,8 @@ import importlib.util
 import os
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from xtrain.errors import BackendError, UsageError, XtrainError
 from xtrain.homes import config
 from xtrain.homes import install as installing
 from xtrain.recipe import load_recipe
-from xtrain.system import package
+from xtrain.system import isolated, package
 from xtrain.training import session
 from xtrain.training.assembly import Options
 from xtrain.training.observers import Observer
@@ -263,6 +265,31 @@ def test_another_xtrain_there_is_refused_though_its_core_is_equal(make, said, tm
     assert refused.value.remedy == (
         f"install this one there: uv pip install --python {python} --reinstall-package crosstrain {wanted}"
     )
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["the main thread", "a thread, as in a list"])
+def test_a_python_that_hangs_is_waited_for_a_minute_alone(thread, tmp_path, monkeypatch):
+    monkeypatch.setattr(isolated, "_PATIENCE", 1)
+    python = tmp_path / "python"
+    hanging = "sleep 60 & echo $! > child; wait" if not thread else "exec sleep 60"
+    python.write_text(f"#!/bin/sh\ncd {tmp_path}\necho $$ > own\n{hanging}\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("XTRAIN_PYTHON_FAKE", str(python))
+    with ThreadPoolExecutor() as pool:
+        mapped = pool.map if thread else map
+        with pytest.raises(BackendError, match="it said nothing within 1 seconds\n  unset ") as refused:
+            list(mapped(homes.call, ["fake"], [where_it_runs]))
+    assert refused.value.where == python
+    for file in ("own",) if thread else ("own", "child"):
+        _until_gone(int((tmp_path / file).read_text()))
+
+
+def _until_gone(process):
+    state = Path(f"/proc/{process}/stat")  # Z: it has ended, and nobody has asked how
+    deadline = time.monotonic() + 5
+    while state.exists() and " Z " not in state.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Mine(Observer):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 _OLDEST = (3, 11)
 """The oldest Python that xtrain runs under."""
+
+_PATIENCE = 60
+"""Seconds in which another Python must have begun; one on a slow disk takes a few."""
 
 # Any Python 3 understands this. No module comes from the folder where it happens to run.
 _BOOT = """
@@ -93,7 +97,7 @@ def isolated_in(
     """The same by the Python of another environment, None for this one's.
 
     Raises:
-        BackendError: there is no such Python, or it has no xtrain, or another than this one.
+        BackendError: there is no such Python, or it hangs, or it has no xtrain, or another than this one.
 
     """
     with tempfile.TemporaryDirectory(prefix="xtrain-") as name:
@@ -171,12 +175,26 @@ def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
         with process:
             try:
                 signals.to(process)
+                if interpreter and not _says_something(process, Path(folder) / "there.json"):
+                    if signals.own:  # else it shares this one's group
+                        os.killpg(process.pid, signal.SIGKILL)
+                    problem = f"is not a Python that works: it said nothing within {_PATIENCE} seconds"
+                    raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy)
                 return process.wait(), signals.told
             except KeyboardInterrupt:  # where signals are not passed on
                 process.wait()  # it has been told as well, and may have something to save
                 raise
             finally:
                 process.kill()
+
+
+def _says_something(process: "subprocess.Popen[bytes]", sign: Path) -> bool:
+    """Wait for a process's first sign of life, or its end; False where neither comes."""
+    for _ in range(_PATIENCE * 50):  # time in which this process is stopped does not count
+        if process.poll() is not None or sign.exists():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 _OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
