@@ -24,7 +24,7 @@ from xtrain.spec import Precision, Probe
 from xtrain.system.distribution import install_command
 
 GROUP = "xtrain.backends"
-_DEVICE = re.compile(r"[a-z]+(:\d+)?")
+_DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
 _ALIASES = {"cuda": "gpu"}
 """Names of a kind of device that users know, and what it is called here."""
 
@@ -67,7 +67,7 @@ def load(
             remedy="give auto, or a name with a number where there are several: cpu, gpu:0, cuda:1, ascend:0",
         )
     kind, colon, number = device.partition(":")
-    device = f"{_ALIASES.get(kind, kind)}{colon}{number}"
+    device = "cpu" if device == "cpu:0" else f"{_ALIASES.get(kind, kind)}{colon}{number}"
     backend = _ask(name, "xtrain_backend", device=device, threads=threads, precision=precision)
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
@@ -178,8 +178,10 @@ def resolve_device(backend: str, asked: str, found: Sequence[str]) -> str:
     for name in (asked, f"{asked}:0"):
         if name in found:
             return name
+    kind, colon, number = asked.partition(":")
+    typed = "".join(f" ({word}{colon}{number})" for word, meant in _ALIASES.items() if meant == kind)
     raise BackendError(
-        f"backend {backend} has no device {asked!r}", remedy=f"devices here: {', '.join(found)}"
+        f"backend {backend} has no device {asked!r}{typed}", remedy=f"devices here: {', '.join(found)}"
     )
 
 

@@ -249,9 +249,11 @@ def test_the_list_says_where_each_lives(call, world, other, versions, monkeypatc
     monkeypatch.setattr(plugins, "names", lambda: ["numpy"])  # `away` is known by the configuration alone
     for name, value in world.items():
         monkeypatch.setenv(name, value)
-    rows = [line.split() for line in call("backends").out.splitlines()]
+    lines = call("backends").out.splitlines()
+    rows = [line.split() for line in lines]
     away, numpy = (next(row for row in rows if row[:1] == [name]) for name in ("away", "numpy"))
-    assert away[:6] == ["away", versions[1], "cpu", "float64", "reference", str(other)]
+    assert away[:6] == ["away", versions[1], "cpu", "float64", "reference", "elsewhere"]
+    assert f"away lives in {other}" in lines
     assert numpy[:6] == ["numpy", np.__version__, "cpu", "float64", "reference", "here"]
 
 
@@ -384,10 +386,14 @@ def test_what_is_no_home_is_told_with_the_remedy(make, said, other, call, tmp_pa
     error, remedy = done.err.splitlines()
     assert said in error
     assert str(python) in error
-    assert "xtrain backends --install numpy" in remedy
+    there = f"uv pip install --python {python} " if "xtrain" in said else None
+    assert (there or "unset XTRAIN_PYTHON_NUMPY, or point it to ") in remedy
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("XTRAIN_PYTHON_NUMPY")
     done = call("backends", "--python", f"numpy={python}")
     assert (done.code, said in done.err) == (2, True), done.err
+    assert (there or "another Python" if python != tmp_path / "nothing" else "give the path") in done.err
+    assert "--forget" not in done.err
     assert not (tmp_path / "config").exists()
 
 
@@ -395,10 +401,24 @@ def test_a_framework_that_is_not_there_is_told_with_the_place(other, call, tmp_p
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     done = call("backends", "--python", f"torch={other}")
     assert done.code == 2
-    assert done.err.startswith(f"error: {other}: backend torch: torch is not installed\n")
+    assert done.err.startswith(
+        f"error: in the environment of {other}: backend torch: torch is not installed\n"
+    )
     monkeypatch.setenv("XTRAIN_PYTHON_TORCH", str(other))
     done = call("run", *SMALL, "--backend", "torch")
-    assert done.err.startswith(f"error: {other}: backend torch: torch is not installed\n")
+    assert done.err.startswith(
+        f"error: in the environment of {other}: backend torch: torch is not installed\n"
+    )
+
+
+def test_a_variable_that_goes_before_is_told(other, call, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XTRAIN_PYTHON_NUMPY", "")
+    done = call("backends", "--python", f"numpy={other}")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == (
+        "$XTRAIN_PYTHON_NUMPY is set and goes before it: unset XTRAIN_PYTHON_NUMPY"
+    )
 
 
 def test_it_is_forgotten_again(other, call, tmp_path, monkeypatch):
@@ -417,7 +437,8 @@ USES = {
     "no path": ("--python numpy", "give it as NAME=PATH"),
     "no name": ("--python ../x=/x", "is no name of a backend"),
     "no extra": ("--install ../x", "is no name of a backend"),
-    "an extra that is none": ("--install sklearn", "has no extra 'sklearn'"),
+    "an extra that is no backend": ("--install onnx", "unknown backend 'onnx'"),
+    "nothing of that name": ("--install troch", "did you mean 'torch'? allowed: "),
 }
 
 

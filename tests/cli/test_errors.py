@@ -85,7 +85,7 @@ CASES = {
     "no device": (
         "run digits_mlp --backend numpy --device cuda",
         2,
-        ["numpy has no device 'gpu'", "devices here: cpu"],
+        ["numpy has no device 'gpu' (cuda)", "devices here: cpu"],
     ),
     "a misspelt device": (
         "run digits_mlp --backend numpy --device GPU",

@@ -1,7 +1,9 @@
 """Commands that only look: lists, check, summary."""
 
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,10 @@ def plugged(tmp_path_factory, monkeypatch):
     return folder
 
 
+def with_path(folder):
+    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+
+
 def test_check_goes_on_where_one_backend_refuses(plugged, call, tmp_path):
     done = call("check", "digits_mlp")
     assert done.code == 0
@@ -188,17 +194,44 @@ def test_check_goes_on_where_one_backend_refuses(plugged, call, tmp_path):
 
 
 def test_backends_are_listed_with_what_is_wrong_with_them(plugged, xtrain):
-    done = xtrain("backends", environment={"PYTHONPATH": str(plugged)})
+    done = xtrain("backends", environment={"PYTHONPATH": with_path(plugged)})
     assert (done.code, done.err) == (0, "")
     found = {cells[0]: cells[1:] for cells in rows(done.out)}
     assert found["fake"] == ["1.0", "cpu", "float32", "fake", "here", "remark: not a framework"]
-    assert found["explodes"][0] == "broken"
-    assert "RuntimeError: boom" in found["explodes"][1]
-    assert found["sick"] == ["broken", "ImportError: no libsick.so"]
-    assert found["missing"] == ["not installed", "pip install not_a_framework"]
-    assert found["ill"] == ["broken", "no driver"]
     assert found["numpy"][:3] == [sys.modules["numpy"].__version__, "cpu", "float64"]
     assert set(found) >= {"torch", "paddle", "mindspore"}
+    below = {
+        "explodes": "backend 'explodes': its plugin does not load: RuntimeError: boom",
+        "sick": "ImportError: no libsick.so",
+        "missing": "pip install not_a_framework",
+        "ill": "no driver",
+    }
+    for name, said in below.items():
+        assert found[name] == ["not installed" if name == "missing" else "broken"]
+        assert f"{name}: {said}" in done.out.splitlines()
+
+
+def test_what_is_copied_from_the_list_of_backends_is_one_line_on_a_narrow_terminal(plugged, xtrain):
+    import pty
+
+    master, slave = pty.openpty()
+    environment = {"PYTHONPATH": with_path(plugged), "COLUMNS": "40", "XTRAIN_PYTHON_FAKE": sys.executable}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xtrain", "backends"],
+        cwd=xtrain.folder,
+        env={**os.environ, **environment},
+        stdout=slave,
+    )
+    os.close(slave)
+    out = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(master, 4096):
+            out += part
+    os.close(master)
+    assert process.wait() == 0
+    lines = out.decode().splitlines()
+    assert "missing: pip install not_a_framework" in lines
+    assert f"fake lives in {sys.executable}" in lines
 
 
 def test_a_backend_that_is_not_installed_is_refused_with_the_remedy(plugged, call):

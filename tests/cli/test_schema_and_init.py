@@ -4,24 +4,38 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 from xtrain import data
 from xtrain.recipe import load_recipe, shipped
 from xtrain.recipe.schema import schema
 from xtrain.runs.run import Run
+from xtrain.system.distribution import this_platform
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
 TAPLO = (
     Path(sys.executable).with_name("taplo") if Path(sys.executable).with_name("taplo").exists() else "taplo"
 )
 
 
+def has_wheels(tool):
+    """Whether a tool of the tests is to be had on this platform, by its marker in pyproject.toml."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["dev"]
+    (marker,) = (each.marker for each in map(Requirement, wanted) if each.name == tool)
+    return marker is None or marker.evaluate()
+
+
 def lint(*arguments):
+    """What an editor says of recipes. A taplo that is missing where it has wheels is a failure."""
+    if not has_wheels("taplo"):
+        pytest.skip(f"taplo has no wheel for {this_platform()}: recipes are not checked as an editor does")
     command = [str(shutil.which(TAPLO)), "lint", "--colors", "never", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -40,6 +54,27 @@ def test_the_schema_beside_the_recipes_is_the_one_that_is_printed(call, tmp_path
         1,
         "error: nowhere/s.json: can't be written: No such file or directory\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "there"),
+    [
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", False),
+        ("darwin", "arm64", True),
+        ("win32", "AMD64", True),
+        ("win32", "ARM64", False),
+    ],
+)
+def test_recipes_are_linted_wherever_taplo_has_wheels(platform, machine, there, monkeypatch):
+    from packaging import markers
+
+    here = markers.default_environment() | {"sys_platform": platform, "platform_machine": machine}
+    monkeypatch.setattr(markers, "default_environment", lambda: here)
+    assert has_wheels("taplo") is there
+    if not there:
+        with pytest.raises(pytest.skip.Exception, match="taplo has no wheel for"):
+            lint()
 
 
 def test_every_shipped_recipe_names_the_schema_and_fits_it():

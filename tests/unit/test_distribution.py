@@ -1,7 +1,6 @@
 """What a remedy tells to type, by where its reader stands; versions; what a platform has no wheels of."""
 
 import importlib.metadata
-import platform
 import re
 import shutil
 import sys
@@ -27,12 +26,25 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(distribution, "_ROOT", tmp_path / "site-packages")
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     monkeypatch.setattr(distribution, "_has_pip", lambda: False)
     monkeypatch.setattr(distribution, "lacking", lambda extra: None)
     monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
     (tmp_path / "bin").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def platform_of(monkeypatch):
+    """Be on another platform."""
+    from packaging import markers
+
+    def become(machine, python):
+        there = markers.default_environment() | machine | {"python_version": python}
+        monkeypatch.setattr(markers, "default_environment", lambda: there)
+        monkeypatch.setattr(distribution, "this_platform", lambda: "another platform")
+
+    return become
 
 
 def test_its_name_and_version_are_those_of_the_project():
@@ -63,7 +75,6 @@ def test_in_an_environment_of_its_own_a_clone_is_installed_by_path(somewhere, mo
 
 def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeypatch):
     python = sys.executable
-    assert install_command("plot") == f"uv pip install --python {python} 'crosstrain[plot]'"
     monkeypatch.setattr(distribution, "_has_pip", lambda: True)
     monkeypatch.setattr(shutil, "which", lambda name: "/elsewhere/bin/pip")  # another environment's
     assert install_command("plot") == f"{python} -m pip install 'crosstrain[plot]'"
@@ -72,6 +83,20 @@ def test_from_a_wheel_it_is_pip_where_the_environment_has_one(somewhere, monkeyp
     assert install_command() == "pip install crosstrain"
     monkeypatch.setattr(sys, "platform", "win32")
     assert install_command("plot") == 'pip install "crosstrain[plot]"'
+
+
+def test_without_pip_it_is_uv_wherever_that_is_or_python_brings_pip(somewhere, monkeypatch):
+    python = sys.executable
+    assert install_command("plot") == f"{python} -m ensurepip && {python} -m pip install 'crosstrain[plot]'"
+    assert distribution.package_command("uv") == f"{python} -m ensurepip && {python} -m pip install uv"
+    beside = Path(python).with_name("uv")
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path=None: str(beside) if path and name == "uv" else None
+    )
+    assert distribution.uv() == str(beside)  # of an environment that is not activated
+    assert install_command("plot") == f"{beside} pip install --python {python} 'crosstrain[plot]'"
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: "/bin/uv" if name == "uv" else None)
+    assert install_command("plot") == f"uv pip install --python {python} 'crosstrain[plot]'"
 
 
 def test_a_damaged_file_comes_back_from_where_it_came(somewhere, monkeypatch):
@@ -109,20 +134,27 @@ def test_no_other_file_writes_a_command_of_its_own():
     ],
     ids=lambda given: given.get("platform_machine") if isinstance(given, dict) else None,
 )
-def test_what_a_platform_has_no_wheels_of_is_said(machine, python, without, monkeypatch):
-    from packaging import markers
-
-    there = markers.default_environment() | machine | {"python_version": python}
-    monkeypatch.setattr(markers, "default_environment", lambda: there)
+def test_what_a_platform_has_no_wheels_of_is_said(machine, python, without, platform_of):
+    platform_of(machine, python)
     found = {lacking(extra) for extra in PROJECT["optional-dependencies"] if extra != "all"}
     assert found - {None} == without
 
 
-def test_where_there_are_no_wheels_no_command_is_given(monkeypatch):
-    monkeypatch.setattr(distribution, "lacking", lambda extra: "paddlepaddle")
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert install_command("paddle").startswith("paddlepaddle has no wheel for Linux aarch64 with Python 3.")
+def test_where_there_are_no_wheels_no_command_is_given(platform_of):
+    platform_of(LINUX | {"platform_machine": "aarch64"}, "3.12")
+    said = "paddlepaddle has no wheel for another platform, nor for others"
+    assert install_command("paddle") == said
+    assert distribution.python_for("paddle") is None
+
+
+def test_where_another_python_would_do_it_gets_an_environment(platform_of):
+    platform_of(LINUX | {"platform_machine": "x86_64"}, "3.13")
+    assert distribution.python_for("mindspore") == "3.12"
+    assert distribution.python_for("torch") == "3.13"
+    assert install_command("mindspore") == (
+        "mindspore has no wheel for another platform, but one for Python 3.12: "
+        "xtrain backends --install mindspore"
+    )
 
 
 def test_what_is_missing_is_named_with_its_purpose_and_the_remedy(monkeypatch):

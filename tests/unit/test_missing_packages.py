@@ -1,9 +1,11 @@
 """What the core does without packages that only extras install, in interpreters that lack them."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+from plugin_folder import install_fake
 
 from xtrain.system.distribution import install_command
 
@@ -25,12 +27,13 @@ RECIPE = ("digits_mlp", "--backend", "numpy", "--epochs", "1")
 def call(tmp_path):
     """Run a command of xtrain in an empty folder, without the absent packages."""
 
-    def called(*arguments):
+    def called(*arguments, **variables):
         code = (
             f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); from xtrain.cli import main; main()"
         )
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        own = {**os.environ, **variables}
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=own)
 
     return called
 
@@ -74,8 +77,11 @@ def test_figures_of_data_are_shown_without_the_picture(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_outcome_over_seeds_is_refused_before_anything_is_trained(call, tmp_path):
-    done = call("parity", "digits_mlp", "--backends", "numpy,torch", "--levels", "P6")
+def test_the_outcome_over_seeds_is_refused_before_anything_is_trained(call, tmp_path, tmp_path_factory):
+    plugin = install_fake(tmp_path_factory.mktemp("plugin"))  # a backend that is there, whatever is installed
+    path = os.pathsep.join([str(plugin), *filter(None, sys.path)])
+    options = ("--backends", "numpy,fake", "--levels", "P6")
+    done = call("parity", "digits_mlp", *options, PYTHONPATH=path)
     assert done.returncode == 2
     assert done.stderr.endswith(refusal("level P6, the outcome over seeds, needs scipy", "parity"))
     assert "recording" not in done.stdout
@@ -104,11 +110,30 @@ def test_a_bench_keeps_its_figures_without_the_picture(call, tmp_path):
     assert [path.name for path in (tmp_path / "bench").iterdir()] == ["bench.json"]
 
 
-def test_a_folder_of_images_says_what_it_needs(call, tmp_path):
+@pytest.fixture
+def images(tmp_path):
+    """A folder of images, whose files nobody gets to read."""
     for split in ("train", "test"):
         (tmp_path / "mine" / split / "cats").mkdir(parents=True)
         (tmp_path / "mine" / split / "cats" / "1.png").write_bytes(b"")
+    return tmp_path / "mine"
+
+
+def test_a_folder_of_images_says_what_it_needs(call, images):
     settings = ("data.name=image_folder", "data.path=mine", "data.image_size=8")
     done = call("check", "digits_mlp", *(part for setting in settings for part in ("--set", setting)))
     assert done.returncode == 2
     assert done.stderr.endswith(refusal("a folder of images needs PIL", "images"))
+
+
+def test_a_first_recipe_for_a_folder_of_images_says_what_it_needs(call, images):
+    done = call("init", images)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {refusal('a folder of images needs PIL', 'images')}"
+
+
+def test_a_prediction_says_what_it_needs_to_read_an_image(call, images):
+    assert call("run", *RECIPE, "--out", "run").returncode == 0
+    done = call("predict", "run", images / "train" / "cats" / "1.png")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {refusal('an image file needs PIL', 'images')}"

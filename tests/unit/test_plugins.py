@@ -121,14 +121,24 @@ def test_a_kind_of_device_that_the_core_has_never_heard_of_is_the_backends_to_op
 
 
 @pytest.mark.parametrize(
-    "device", ["", "gpu:", "cuda:", "gpu:x", "gpu:-1", ":0", "cpu gpu", "GPU", "auto ", "gpu:0\n"]
+    "device", ["", "gpu:", "cuda:", "gpu:x", "gpu:-1", ":0", "cpu gpu", "GPU", "auto ", "gpu:0\n", "gpu:１"]
 )
 def test_what_is_no_device_is_refused(device, folder):
     with pytest.raises(BackendError, match=r"is not a device\n  give auto, or a name with a number"):
         plugins.load("fake", device)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cpu:1", "gpu:2", "ascend"])
+def test_a_gpu_that_is_not_there_is_called_as_users_call_it_too():
+    with pytest.raises(BackendError, match=r"no device 'gpu:2' \(cuda:2\)\n  devices here: cpu"):
+        plugins.resolve_device("fake", "gpu:2", ("cpu",))
+
+
+def test_the_first_cpu_is_the_cpu(folder):
+    assert plugins.load("fake", "cpu:0").device == "cpu"
+    assert plugins.load("fake", "cpu:1").device == "cpu:1"  # for the backend to refuse
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu:1", "ascend"])
 def test_a_device_that_is_not_there_gets_the_list(device):
     found = ("cpu", "gpu:0", "gpu:1")
     with pytest.raises(BackendError, match=rf"no device '{device}'\n  devices here: cpu, gpu:0, gpu:1"):

@@ -111,6 +111,7 @@ def scan(where: Path) -> Folder:
 
 def sizes(folder: Folder) -> set[tuple[int, int]]:
     """Every (width, height) that the images of a folder have; those that can't be read are passed over."""
+    need("PIL", "images", "a folder of images")
     from PIL import Image  # noqa: PLC0415 - only for image folders
 
     found = set()
@@ -200,6 +201,7 @@ def read_image(path: Path, size: int | None, fit: str | None, mode: str = "RGB")
         mode: `RGB`, or `L` for grey.
 
     """
+    need("PIL", "images", "an image file")
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - only for image folders
 
     try:

@@ -5,6 +5,7 @@ environment. That is named by the user alone: `$XTRAIN_PYTHON_NAME`, else the co
 in a run, a recipe or the current folder is asked. What runs there is this very xtrain.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,17 +47,27 @@ def call(backend: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     path = find(backend)
     if path is None:
         return isolated(function, *args, **kwargs)
-    return call_by(path, backend, function, *args, **kwargs)
+    return call_by(path, backend, _remedy(backend), function, *args, **kwargs)
 
 
-def call_by(path: Path, backend: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The same by an interpreter, whatever is configured; in its process the backend lives there."""
-    interpreter = Interpreter(path, _remedy(backend), {config.variable(backend): ""})
+def call_by(
+    path: Path, backend: str, remedy: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """The same by an interpreter, whatever is configured; in its process the backend lives there.
+
+    Args:
+        path: of the interpreter.
+        backend: the name.
+        remedy: what to do where it is no Python that works.
+
+    """
+    interpreter = Interpreter(path, remedy, backend, {config.variable(backend): ""})
     try:
         return isolated_in(interpreter, function, *args, **kwargs)
     except BackendError as error:
         if error.where is None:  # what is missing is missing there
-            raise type(error)(error.problem, where=path, remedy=error.remedy) from error
+            where = f"in the environment of {path}"
+            raise type(error)(error.problem, where=where, remedy=error.remedy) from error
         raise
 
 
@@ -82,16 +93,20 @@ def executable(path: Path, what: str, remedy: str) -> Path:
 
     Links are not resolved: by the path of its link an interpreter knows its environment.
     """
-    path = path.expanduser().absolute()
-    inside = (path / "bin" / "python", path / "Scripts" / "python.exe")
-    for found in (path, *inside):
-        if found.is_file():
+    path = Path(os.path.abspath(path.expanduser()))
+    inside = Path("Scripts", "python.exe") if os.name == "nt" else Path("bin", "python")
+    for found in (path, path / inside):
+        if os.path.isfile(found):  # unlike Path.is_file it takes what can't be looked into
             return found
-    raise BackendError(f"{what} is not there", remedy=remedy)
+    problem = f"has no {inside}" if os.path.isdir(path) else "is not there"
+    raise BackendError(f"{what} {problem}", remedy=remedy)
 
 
 def _remedy(backend: str) -> str:
+    """What to do about a Python that is named for a backend, by what names it."""
+    if config.asked(backend) is not None:
+        return f"unset {config.variable(backend)}, or point it to an environment that has the backend"
     return (
-        f"make an environment with xtrain backends --install {backend}, "
-        f"name another with --python {backend}=PATH, or forget it with --forget {backend}"
+        f"make an environment with xtrain backends --install {backend}, name another with "
+        f"xtrain backends --python {backend}=PATH, or forget it with xtrain backends --forget {backend}"
     )

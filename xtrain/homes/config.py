@@ -45,44 +45,48 @@ def read() -> dict[str, Path]:
 
 
 def write(backend: str, python: Path | None) -> None:
-    """Name a backend's interpreter, or forget it; what else the file says stays, but for its comments."""
+    """Name a backend's interpreter, or forget it; comments of the file go."""
     import tomli_w  # noqa: PLC0415 - seldom needed
 
-    values = _load()
-    backends = _backends(values)
-    entry = {key: value for key, value in backends.get(backend, {}).items() if key != "python"}
-    if python is not None:
-        entry["python"] = str(python)
-    rest = {name: value for name, value in backends.items() if name != backend}
-    values["backends"] = {**rest, backend: entry} if entry else rest
+    pythons = {**read(), backend: python}
+    values = {"backends": {name: {"python": str(each)} for name, each in pythons.items() if each}}
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path(), tomli_w.dumps(values))
     except OSError as error:
-        raise XtrainError(f"can't be written: {error.strerror}", where=path()) from error
+        remedy = f"set XDG_CONFIG_HOME to a folder of yours, or set {variable(backend)} alone"
+        raise XtrainError(f"can't be written: {error.strerror}", where=path(), remedy=remedy) from error
 
 
 def _load() -> dict[str, Any]:
+    if not os.path.exists(path()):  # nor where its folder can't be entered: another user's says nothing here
+        return {}
     try:
         return tomllib.loads(content(path()).decode())
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise _refused(f"can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _backends(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The table of backends, its entries checked."""
+    _check_keys(values, "", "backends")
     table = values.get("backends", {})
     if not isinstance(table, dict):
         raise _refused(f"backends = {table!r:.80} is no table")
     for name, entry in table.items():
         if not isinstance(entry, dict):
             raise _refused(f"backends.{name} = {entry!r:.80} is no table")
+        _check_keys(entry, f"backends.{name}.", "python")
         python = entry.get("python", "/")
         if not isinstance(python, str) or not Path(python).is_absolute() or "\0" in python:
             raise _refused(f"backends.{name}.python = {python!r:.80} is no absolute path")
     return table
+
+
+def _check_keys(table: dict[str, Any], above: str, known: str) -> None:
+    for key in table:
+        if key != known:
+            raise _refused(f"{above}{key} is no key, {above}{known} is one")
 
 
 def _refused(problem: str) -> UsageError:

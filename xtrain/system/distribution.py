@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from xtrain.errors import MissingError
@@ -37,14 +38,19 @@ def install_command(extra: str | None = None) -> str:
     """What to type, here, to install an extra, or xtrain itself; or why no command helps.
 
     In a clone it is `uv sync`, elsewhere the installer of this interpreter's environment. Where the extra's
-    package has no wheels for this platform, that is said instead.
+    package has no wheels for this platform, that is said instead; where another Python would do, a backend
+    gets an environment with that.
 
     Args:
         extra: `torch`, `plot`, ...; see `[project.optional-dependencies]` in pyproject.toml.
 
     """
     if extra and (package := lacking(extra)):
-        return f"{package} has no wheel for {this_platform()}; see the platform table in the README"
+        python = python_for(extra)
+        where = (
+            f"but one for Python {python}: xtrain backends --install {extra}" if python else "nor for others"
+        )
+        return f"{package} has no wheel for {this_platform()}, {where}"
     root = clone()
     if root and _is_project_environment(root):
         inside = Path.cwd().resolve().is_relative_to(root)
@@ -58,6 +64,17 @@ def install_command(extra: str | None = None) -> str:
 def package_command(package: str) -> str:
     """What to type, here, to install a package that is none of xtrain's extras."""
     return f"{_installer()} {package}"
+
+
+def command_into(python: Path, requirement: Sequence[str]) -> str:
+    """What to type to install xtrain into another environment, over what it has of it."""
+    words = " ".join(_quoted(word, always="[" in word) for word in requirement)
+    return f"{_uv_install(python)} --reinstall-package {NAME} {words}"
+
+
+def uv() -> str | None:
+    """uv on the path, else where pip has put it in this environment, which may not be activated."""
+    return shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
 
 
 def restore_command(file: Path) -> str:
@@ -88,18 +105,34 @@ def need(module: str, extra: str, purpose: str) -> None:
         raise MissingError(problem, remedy=install_command(extra)) from error
 
 
-def lacking(extra: str) -> str | None:
-    """The package of an extra that this platform or this Python has no wheels of, None where there are."""
+def lacking(extra: str, python: str | None = None) -> str | None:
+    """The package of an extra that this platform has no wheels of, None where it has.
+
+    Args:
+        extra: its name.
+        python: for which version, such as `3.12`; None: for this one.
+
+    """
     from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
 
     try:
         declared = map(Requirement, importlib.metadata.requires(NAME) or ())
     except importlib.metadata.PackageNotFoundError:
         return None
+    asked = {"extra": extra} | ({"python_version": python} if python else {})
     own = [each for each in declared if each.marker and f'extra == "{extra}"' in str(each.marker)]
-    if not own or any(each.marker and each.marker.evaluate({"extra": extra}) for each in own):
+    if not own or any(each.marker and each.marker.evaluate(asked) for each in own):
         return None
     return own[0].name
+
+
+def python_for(extra: str) -> str | None:
+    """The newest Python that an extra's package has wheels for on this platform, None where there is none."""
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - seldom needed
+
+    allowed = SpecifierSet(importlib.metadata.metadata(NAME)["Requires-Python"])
+    versions = [f"3.{minor}" for minor in range(40)]
+    return next((each for each in reversed(versions) if each in allowed and not lacking(extra, each)), None)
 
 
 def this_platform() -> str:
@@ -131,7 +164,16 @@ def _installer() -> str:
         return "pip install"
     if _has_pip():
         return f"{_quoted(sys.executable)} -m pip install"
-    return f"uv pip install --python {_quoted(sys.executable)}"
+    if uv():
+        return _uv_install(Path(sys.executable))
+    python = _quoted(sys.executable)
+    return f"{python} -m ensurepip && {python} -m pip install"
+
+
+def _uv_install(python: Path) -> str:
+    """Its command, with the path of uv where that is not on the shell's."""
+    found = "uv" if shutil.which("uv") else uv() or "uv"
+    return f"{_quoted(found)} pip install --python {_quoted(str(python))}"
 
 
 def _has_pip() -> bool:

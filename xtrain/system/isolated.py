@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 _OLDEST = (3, 11)
 """The oldest Python that xtrain runs under."""
+
+_PATIENCE = 60
+"""Seconds in which another Python must have begun; one on a slow disk takes a few."""
 
 # Any Python 3 understands this. No module comes from the folder where it happens to run.
 _BOOT = """
@@ -53,7 +57,7 @@ elif there["new"]:
         there["problem"] = "%s: %s" % (type(error).__name__, error)
 with open(folder + "/there.json", "w") as file:
     json.dump(there, file)
-if caller["path"] or there.get("sources") == caller["sources"]:
+if caller["path"] or all(there.get(key) == caller[key] for key in ("xtrain", "sources")):
     from xtrain.system.isolated import answer
     answer(folder)
 """
@@ -65,13 +69,15 @@ class Interpreter:
 
     Args:
         path: of the executable.
-        remedy: what a user does where there is no such Python, or another xtrain in it.
+        remedy: what a user does where there is no such Python.
+        extra: with which xtrain is installed there.
         environment: variables that its process gets besides those of this one.
 
     """
 
     path: Path
     remedy: str
+    extra: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,7 +97,7 @@ def isolated_in(
     """The same by the Python of another environment, None for this one's.
 
     Raises:
-        BackendError: there is no such Python, or it has no xtrain, or another than this one.
+        BackendError: there is no such Python, or it hangs, or it has no xtrain, or another than this one.
 
     """
     with tempfile.TemporaryDirectory(prefix="xtrain-") as name:
@@ -121,7 +127,7 @@ def _caller(interpreter: Interpreter | None) -> dict[str, Any]:
     if interpreter is None:
         return own
     name = package.distribution().name
-    return {**own, "path": None, "distribution": name, "sources": package.sources()}
+    return {**own, "path": None, "distribution": name, **package.itself(name)}
 
 
 def _check(interpreter: Interpreter, said: Path, code: int) -> None:
@@ -132,17 +138,19 @@ def _check(interpreter: Interpreter, said: Path, code: int) -> None:
         problem = f"is not a Python that works: it ended with code {code} before it said anything"
         raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy) from None
     version, own = there.get("xtrain"), package.distribution().version
+    remedy = f"install this one there: {package.command_there(interpreter.path, interpreter.extra)}"
     if not there["new"]:
+        remedy = interpreter.remedy
         problem = f"is Python {there['python']}; xtrain needs {'.'.join(map(str, _OLDEST))} or newer"
-    elif there.get("sources") == package.sources():
-        return
     elif "problem" in there or version is None:
         problem = f"has no xtrain that works: {there.get('problem', 'it is not installed')}"
     elif version != own:
         problem = f"has xtrain {version}, this one is {own}"
-    else:
+    elif there["sources"] != package.sources():
         problem = f"has another state of xtrain {own} than this one"
-    raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy)
+    else:
+        return
+    raise BackendError(problem, where=interpreter.path, remedy=remedy)
 
 
 def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
@@ -167,12 +175,26 @@ def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
         with process:
             try:
                 signals.to(process)
+                if interpreter and not _says_something(process, Path(folder) / "there.json"):
+                    if signals.own:  # else it shares this one's group
+                        os.killpg(process.pid, signal.SIGKILL)
+                    problem = f"is not a Python that works: it said nothing within {_PATIENCE} seconds"
+                    raise BackendError(problem, where=interpreter.path, remedy=interpreter.remedy)
                 return process.wait(), signals.told
             except KeyboardInterrupt:  # where signals are not passed on
                 process.wait()  # it has been told as well, and may have something to save
                 raise
             finally:
                 process.kill()
+
+
+def _says_something(process: "subprocess.Popen[bytes]", sign: Path) -> bool:
+    """Wait for a process's first sign of life, or its end; False where neither comes."""
+    for _ in range(_PATIENCE * 50):  # time in which this process is stopped does not count
+        if process.poll() is not None or sign.exists():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 _OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
