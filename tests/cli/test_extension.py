@@ -144,7 +144,8 @@ def test_the_suite_takes_its_layers_as_rows(command):
     assert done.code == 0, done.out
     assert "8 passed" in done.out  # output twice, gradients, state, of two examples
     other = command("conformance", "--backend", "paddle", "-k", "swish or relu", timeout=300)
-    assert "not lowered for paddle: prelu, swish" in other.out
+    assert other.code == 0
+    assert ", 12 refused, 0 failed" in other.out  # four of each example
 
 
 def test_its_data_set_is_shown_and_gets_a_recipe(command):
@@ -186,7 +187,8 @@ def test_a_lowering_that_fails_in_a_step_is_told_with_its_package(xtrain, instal
     shutil.copy(EXAMPLE / "stripes.toml", xtrain.folder)
     done = xtrain("run", "stripes.toml", "--backend", "numpy", environment=on_path(broken))
     assert done.code == 2
-    assert "xtrain-example 1.0 offers 'swish', with whose lowering the training fails: ValueError" in done.err
+    assert "xtrain-example 1.0 offers 'swish'" in done.err
+    assert "with whose lowering the training fails: ValueError" in done.err
     assert "not an error xtrain foresees" not in done.err
 
 
