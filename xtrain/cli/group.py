@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": "How fast a recipe trains under each backend, beside loops written by hand.",
     "curves": "Draw the losses and accuracies of several runs over one another.",
     "conformance": "Run the suite that every backend must pass.",
+    "new-backend": "Write the package that a backend of yours begins with.",
 }
 
 
@@ -39,7 +40,7 @@ class LazyGroup(click.Group):
         """The command, from its module."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"xtrain.cli.{cmd_name}_command")
+        module = importlib.import_module(f"xtrain.cli.{cmd_name.replace('-', '_')}_command")
         command: click.Command = module.command
         return command
 

@@ -121,19 +121,19 @@ def test_a_layer_keeps_its_name_or_is_refused(name: str, backend: Backend) -> No
     try:
         state = backend.model(model).state()
     except UnsupportedError as error:
-        refused = str(error)
+        if repr(name) not in str(error):
+            raise  # not for its name
     else:
         assert list(state) == [f"{name}.weight", f"{name}.bias"]
-        return
-    assert repr(name) in refused
 
 
 def test_an_unknown_optimizer_is_refused(backend: Backend) -> None:
     class Unheard(Optimizer):
         pass
 
+    model = backend.model(MLP)
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.optimizer(cast(OptimizerSpec, Unheard(name="unheard")), backend.model(MLP))
+        backend.optimizer(cast(OptimizerSpec, Unheard(name="unheard")), model)
 
 
 def test_an_unknown_loss_is_refused(backend: Backend) -> None:
@@ -141,8 +141,9 @@ def test_an_unknown_loss_is_refused(backend: Backend) -> None:
         pass
 
     model = backend.model(MLP)
+    optimizer = backend.optimizer(SGD(), model)
     with pytest.raises(UnsupportedError, match="Unheard"):
-        backend.loop(model, Unheard(name="unheard"), backend.optimizer(SGD(), model))
+        backend.loop(model, Unheard(name="unheard"), optimizer)
 
 
 @pytest.mark.parametrize("device", ["gpu:99", "ascend:99", "toaster", "cpu:1", "gpu:x", ""])

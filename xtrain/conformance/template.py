@@ -1,0 +1,53 @@
+"""The package that an author of a backend begins with: backends/template, under another name."""
+
+import keyword
+import re
+from pathlib import Path
+
+from xtrain import plugins
+from xtrain.errors import UsageError, XtrainError
+
+_WORDS = "newbackend", "NewBackend"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def write(name: str, folder: Path) -> None:
+    """Write the package of a backend, which refuses everything, into a folder that is empty or not there.
+
+    Args:
+        name: of the backend; the package is called xtrain_NAME.
+        folder: where its pyproject.toml will lie.
+
+    Raises:
+        UsageError: no name of a backend, one that is taken, or a folder that has something in it.
+
+    """
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise UsageError(
+            f"{name!r} is no name of a backend",
+            remedy="give small letters, digits and _, such as my_framework",
+        )
+    if name in plugins.names():
+        raise UsageError(f"there is a backend {name!r} already", remedy="choose another name")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError("exists", where=folder, remedy="choose another --out")
+        for path in sorted(_template().rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                target = folder / _renamed(str(path.relative_to(_template())), name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(_renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
+    except OSError as error:
+        raise XtrainError(f"can't be written: {error.strerror}", where=error.filename or folder) from error
+
+
+def _template() -> Path:
+    """In an installed package it lies inside it, in a checkout beside the other backends."""
+    package = Path(__file__).parents[1]
+    inside = package / "template"
+    return inside if inside.is_dir() else package.parent / "backends" / "template"
+
+
+def _renamed(text: str, name: str) -> str:
+    small, camel = _WORDS
+    return text.replace(small, name).replace(camel, "".join(part.title() for part in name.split("_")))
