@@ -6,14 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import more_mutants
+import mutants
 import pytest
 
 FOLDER = Path(__file__).parent
-sys.path.append(str(FOLDER))  # where the entry points below find the mutants, and they each other
-
-import more_mutants  # noqa: E402
-import mutants  # noqa: E402
-
 MUTANTS = mutants.MUTANTS | more_mutants.MUTANTS
 
 

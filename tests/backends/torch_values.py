@@ -153,7 +153,7 @@ def loss_case(loss):
 
 
 def update_case(name):
-    given, moved = computed.UPDATES[name], name.endswith(computed.MOVED)
+    given, moved = computed.UPDATES[name], name.endswith(computed.SUFFIX)
     state = computed.biases_at_zero()
     parameters = {n: nn.Parameter(torch.from_numpy(state[n]).to(WIDE)) for n in MLP.trainable}
     own = {f.name for f in fields(given)} - {f.name for f in fields(Optimizer)}

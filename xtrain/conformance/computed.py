@@ -4,9 +4,10 @@ A framework that compiles needs up to a second for each graph, so rows that look
 them. What comes back is shared: a row must not write into it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,29 @@ from xtrain.errors import UnsupportedError
 from xtrain.protocols import Backend
 from xtrain.spec import Flatten, Linear, LogSoftmax, LossSpec, ModelSpec, OptimizerSpec, State, StepInput
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 LOSS_DATA = split(MLP)
 STEPS = 10
-MOVED = "_moved_momentum"
-"""At the end of the name of an optimizer whose momentum changes with each step."""
-_MOVED = ("sgd_momentum", "sgd_nesterov", "rmsprop_everything", "adam", "adamw")
-UPDATES: dict[str, OptimizerSpec] = OPTIMIZERS | {f"{name}{MOVED}": OPTIMIZERS[name] for name in _MOVED}
+MOVED = ("sgd_momentum", "sgd_nesterov", "rmsprop_everything", "adam", "adamw")
+"""Optimizers that are also tried with another momentum at each step, under their name and a suffix."""
+SUFFIX = "_moved_momentum"
+UPDATES: dict[str, OptimizerSpec] = OPTIMIZERS | {f"{name}{SUFFIX}": OPTIMIZERS[name] for name in MOVED}
+
+
+def once(compute: Callable[Concatenate[Backend, P], T]) -> Callable[Concatenate[Backend, P], T]:
+    """Keep what a function gives for a backend and a case; a backend need not be hashable."""
+    kept: dict[Any, tuple[Backend, T]] = {}
+
+    @wraps(compute)
+    def shared(under: Backend, /, *given: P.args, **named: P.kwargs) -> T:
+        key = (id(under), given, *named.items())
+        if key not in kept:
+            kept[key] = under, compute(under, *given, **named)  # it lives on: its id is no other's
+        return kept[key][1]
+
+    return shared
 
 
 def start(model: ModelSpec, seed: int = 0) -> State:
@@ -33,7 +51,7 @@ def start(model: ModelSpec, seed: int = 0) -> State:
     return nudged(state, seed) if seed else state
 
 
-@cache
+@once
 def in_float64(under: Backend) -> bool:
     """Whether a backend computes in float64, as its state says; False of one that refuses a small net."""
     try:
@@ -43,7 +61,7 @@ def in_float64(under: Backend) -> bool:
     return {value.dtype for value in state.values()} == {np.dtype(np.float64)}
 
 
-@cache
+@once
 def layer_outputs(under: Backend, case: Case, seed: int = 0) -> State:
     """Logits in evaluation and in training, and the running statistics that the training pass leaves."""
     data, model = split(case.model), build(under, case.model, state=start(case.model, seed)).model
@@ -55,7 +73,7 @@ def layer_outputs(under: Backend, case: Case, seed: int = 0) -> State:
     return found | {name: value for name, value in model.state().items() if "running" in name}
 
 
-@cache
+@once
 def layer_gradients(under: Backend, case: Case, seed: int = 0) -> State:
     """Gradient of the mean cross entropy by each parameter."""
     loop = build(under, case.model, state=start(case.model, seed)).loop
@@ -74,7 +92,7 @@ def loss_step(loss: LossSpec, sizes: Sequence[int] = (SAMPLES,)) -> StepInput:
     return replace(step_input(loss_model(loss), sizes=sizes), share=share)
 
 
-@cache
+@once
 def loss_values(under: Backend, name: str, seed: int = 0) -> State:
     """A loss as it is reduced, the number of correct predictions, and the gradient by each parameter."""
     loss = LOSSES[name]
@@ -110,13 +128,13 @@ def fed_step(spec: OptimizerSpec, number: int, moved: bool) -> StepInput:
     return StepInput(number, spec.lr * (1 + number % 3), momentum)
 
 
-@cache
+@once
 def ten_steps(under: Backend, name: str, seed: int = 0) -> State:
     """Parameters and buffers after ten steps on fed gradients, and `step`."""
     spec = UPDATES[name]
     parts = build(under, MLP, spec, biases_at_zero())
     for number in range(1, STEPS + 1):
-        parts.optimizer.step(fed_gradients(number, seed), fed_step(spec, number, name.endswith(MOVED)))
+        parts.optimizer.step(fed_gradients(number, seed), fed_step(spec, number, name.endswith(SUFFIX)))
     return parts.model.state() | parts.optimizer.state()
 
 

@@ -1,7 +1,9 @@
-"""Rows that not every backend has: of one that computes in float64, of one whose steps go on by themselves.
+"""Rows that not every backend has: of one that computes in float64, of one that promises asynchronous steps.
 
 Such a row asks for a fixture of that name. It is left out, not skipped, where it says nothing.
 """
+
+from collections.abc import Callable
 
 import pytest
 
@@ -21,7 +23,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if absent.isdisjoint(getattr(item, "fixturenames", ()))]
 
 
-CONDITIONS = {
+CONDITIONS: dict[str, Callable[[Backend], bool]] = {
     "float64_alone": computed.in_float64,
     "asynchronous_alone": lambda backend: backend.probe().asynchronous,
 }
@@ -34,4 +36,4 @@ def float64_alone(backend: Backend) -> None:
 
 @pytest.fixture(scope="session")
 def asynchronous_alone(backend: Backend) -> None:
-    """For rows of a backend whose steps go on while Python does; see `Probe.asynchronous`."""
+    """For rows of a backend whose steps go on while Python does, as `Probe.asynchronous` promises."""

@@ -27,7 +27,11 @@ STEPS: dict[str, Sequence[Any]] = {
 
 @pytest.mark.parametrize(
     ("optimizer", "field"),
-    [*(("sgd_nesterov", field) for field in (*STEPS, "all")), ("rmsprop_everything", "all"), ("adamw", "all")],
+    [
+        *(("sgd_nesterov", field) for field in (*STEPS, "all")),
+        ("rmsprop_everything", "all"),
+        ("adamw", "all"),
+    ],
 )
 def test_each_step_takes_its_own_values(
     optimizer: str, field: str, backend: Backend, reference: Backend

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from xtrain import plan
 from xtrain.conformance.cases import MLP, split, step_input
 from xtrain.conformance.parts import Parts, batch, build
 from xtrain.protocols import Backend
-from xtrain.spec import Adam, Flatten, Linear, ModelSpec, ReLU, StepInput
+from xtrain.spec import Adam, Dropout, Flatten, Linear, ModelSpec, ReLU, StepInput
 
 TURNS = 17
 ROUNDS = 3
@@ -36,7 +35,7 @@ def test_nothing_is_compiled_again(backend: Backend, reference: Backend) -> None
     of a kind, and not in three rounds.
     """
     ours, theirs = timer(backend), timer(reference)
-    fixed, fresh = step_input(MLP), changing_steps()
+    fixed, fresh = step_input(MLP), changing_steps(MLP)
     for step in (fixed, next(fresh)):  # these may compile
         ours(step)
         theirs(step)
@@ -55,10 +54,10 @@ def test_nothing_is_compiled_again(backend: Backend, reference: Backend) -> None
     )
 
 
-def changing_steps() -> Iterator[StepInput]:
+def changing_steps(model: ModelSpec) -> Iterator[StepInput]:
     """Steps no value of which has been there before."""
     for number in itertools.count(2):
-        step = step_input(MLP, number, lr=0.01 / number)
+        step = step_input(model, number, lr=0.01 / number)
         yield replace(step, momentum=1 - 1 / number, share=1 / (100 + number), first_rows=(7 * number,))
 
 
@@ -91,34 +90,38 @@ def test_a_step_does_not_wait_for_the_device(backend: Backend) -> None:
     over long before the work is: they take a few milliseconds, and `read` the rest. Of several tries the best
     counts, because other load on the machine only makes the calls longer.
     """
-    parts, data, step = long_step(backend)
-    shares = [share_of_the_calls(parts, data, step) for _ in range(TRIES)]
+    parts, data, steps = long_steps(backend)
+    shares = [share_of_the_calls(parts, data, steps) for _ in range(TRIES)]
     assert min(shares) <= WAITED, (
         f"{QUEUED} calls of train_step take {min(shares):.0%} of the time until their values are read: "
         f"something in them waits for the device"
     )
 
 
-def share_of_the_calls(parts: Parts, data: Any, step: StepInput) -> float:
+def share_of_the_calls(parts: Parts, data: Any, steps: Iterator[StepInput]) -> float:
     """Time of some calls of `train_step` by the time until their values are there."""
+    queued = [next(steps) for _ in range(QUEUED)]
     begin = time.perf_counter()
-    handles = [parts.loop.train_step([data], step) for _ in range(QUEUED)]
+    handles = [parts.loop.train_step([data], step) for step in queued]
     called = time.perf_counter()
     parts.loop.read(handles)
     return (called - begin) / (time.perf_counter() - begin)
 
 
-def long_step(backend: Backend) -> tuple[Parts, Any, StepInput]:
-    """Parts, a batch and a step that the device works on for 20 ms, or as long as the widest net takes."""
+def long_steps(backend: Backend) -> tuple[Parts, Any, Iterator[StepInput]]:
+    """Parts, a batch, and steps that the device works on for 20 ms each, or as long as the widest net takes.
+
+    Each step has values of its own, because handing them to the device may wait as well.
+    """
     for width in WIDTHS:
-        layers = (Flatten(), Linear(out_features=width), ReLU(), Linear(out_features=width))
+        layers = (Flatten(), Linear(out_features=width), ReLU(), Dropout(p=0.25), Linear(out_features=width))
         model = ModelSpec("wide", (1, 16, 16), (*layers, ReLU(), Linear(out_features=5)))
-        parts, data = build(backend, model, state=plan.initial_state(0, model)), split(model, 256)
-        native, step = batch(backend, data), step_input(model, sizes=(256,))
-        for _ in range(2):  # the first may compile
+        parts, native = build(backend, model), batch(backend, split(model, 256))
+        steps = changing_steps(model)
+        for step in itertools.islice(steps, 2):  # the first may compile
             begin = time.perf_counter()
             parts.loop.read([parts.loop.train_step([native], step)])
             seconds = time.perf_counter() - begin
         if seconds >= LONG:
             break
-    return parts, native, step
+    return parts, native, steps

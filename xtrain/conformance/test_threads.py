@@ -39,7 +39,7 @@ def test_one_thread_is_one_thread(backend: Backend) -> None:
 
 
 def processors_in_use(name: str, device: str) -> int:
-    """How many processors a backend with one thread uses for its steps. To be called in a process of its own."""
+    """How many a backend with one thread uses for its steps. To be called in a process of its own."""
     backend = plugins.load(name, device, threads=1)
     os.environ.update(backend.environment(MODEL, 1))
     parts, native = build(backend, MODEL), batch(backend, split(MODEL, SAMPLES))
@@ -69,6 +69,8 @@ def seconds_by_thread() -> dict[str, float]:
             text = (task / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:  # it has just ended
             continue
-        user, system = text.rpartition(")")[2].split()[11:13]  # after the thread's name, which may have spaces
+        user, system = text.rpartition(")")[2].split()[
+            11:13
+        ]  # after the thread's name, which may have spaces
         found[task.name] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return found
