@@ -7,6 +7,7 @@ from pathlib import Path
 from xtrain import plugins
 from xtrain.conformance.cases import split, step_input
 from xtrain.conformance.parts import batch, build
+from xtrain.errors import MissingError, UnsupportedError
 from xtrain.protocols import Backend
 from xtrain.spec import Flatten, Linear, ModelSpec, ReLU
 from xtrain.system.isolated import isolated
@@ -32,9 +33,13 @@ def test_one_thread_is_one_thread(backend: Backend) -> None:
 
     Where the system tells what each thread has used, the threads that worked are counted, which does not hang
     on what else the machine does. A backend may run several where it holds them all to one processor, as it
-    must under MindSpore. One that can't limit its threads refuses with `UnsupportedError`.
+    must under MindSpore. One that can't limit its threads refuses with `UnsupportedError`; so does one whose
+    extra for it is not installed.
     """
-    used = isolated(processors_in_use, backend.name, backend.device)
+    try:
+        used = isolated(processors_in_use, backend.name, backend.device)
+    except MissingError as missing:
+        raise UnsupportedError(str(missing)) from missing
     assert used == 1, f"asked for one thread, it keeps {used} processors busy"
 
 
