@@ -9,10 +9,10 @@ import pytest
 from xtrain import plan
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, OPTIMIZERS, SAMPLES, split, step_input
 from xtrain.conformance.compare import against_noise
-from xtrain.conformance.noise import nudged
+from xtrain.conformance.computed import start
 from xtrain.conformance.parts import Parts, batch, build
 from xtrain.protocols import Backend
-from xtrain.spec import ModelSpec, State
+from xtrain.spec import State
 
 STEPS: dict[str, Sequence[Any]] = {
     "lr": (0.05, 0.02, 0.08, 0.01),
@@ -44,7 +44,7 @@ def test_each_step_takes_its_own_values(
     moving = STEPS if field == "all" else {field: STEPS[field]}
 
     def train(under: Backend, seed: int = 0) -> State:
-        parts = build(under, MLP, OPTIMIZERS[optimizer], _start(MLP, seed))
+        parts = build(under, MLP, OPTIMIZERS[optimizer], start(MLP, seed))
         for values in zip(*moving.values(), strict=True):
             step = replace(first, **dict(zip(moving, values, strict=True)))
             parts.loop.train_step([batch(under, data)], step)
@@ -63,13 +63,13 @@ def test_running_statistics_move_once_for_each_batch(backend: Backend, reference
     firsts, step = plan.first_rows(sizes), step_input(CONVOLUTIONAL, sizes=sizes)
 
     def step_over_all(under: Backend, seed: int = 0) -> State:
-        parts = build(under, CONVOLUTIONAL, state=_start(CONVOLUTIONAL, seed))
+        parts = build(under, CONVOLUTIONAL, state=start(CONVOLUTIONAL, seed))
         pieces = zip(sizes, firsts, strict=True)
         parts.loop.train_step([batch(under, data, size, first) for size, first in pieces], step)
         return parts.model.state()
 
     def wanted(seed: int) -> State:
-        parts = build(reference, CONVOLUTIONAL, state=_start(CONVOLUTIONAL, seed))
+        parts = build(reference, CONVOLUTIONAL, state=start(CONVOLUTIONAL, seed))
         for size, first in zip(sizes, firsts, strict=True):
             parts.loop.gradients(batch(reference, data, size, first), replace(step, first_rows=(first,)))
         return step_over_all(reference, seed) | _statistics(parts)
@@ -86,17 +86,12 @@ def test_a_trace_in_training_moves_the_statistics(backend: Backend, reference: B
         traced.model.trace(images, step)
 
     def wanted(seed: int) -> State:
-        parts = build(reference, CONVOLUTIONAL, state=_start(CONVOLUTIONAL, seed))
+        parts = build(reference, CONVOLUTIONAL, state=start(CONVOLUTIONAL, seed))
         for _ in range(2):
             parts.loop.gradients(batch(reference, data), step)
         return _statistics(parts)
 
     against_noise(wanted, _statistics(traced))
-
-
-def _start(model: ModelSpec, seed: int) -> State:
-    state = plan.initial_state(0, model)
-    return nudged(state, seed) if seed else state
 
 
 def _statistics(parts: Parts) -> State:
