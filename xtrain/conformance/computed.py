@@ -32,7 +32,7 @@ UPDATES: dict[str, OptimizerSpec] = OPTIMIZERS | {f"{name}{SUFFIX}": OPTIMIZERS[
 
 
 def once(compute: Callable[Concatenate[Backend, P], T]) -> Callable[Concatenate[Backend, P], T]:
-    """Keep what a function gives for a backend and a case; a backend need not be hashable."""
+    """Keep what a function gives for the same arguments; a backend need not be hashable."""
     kept: dict[Any, tuple[Backend, T]] = {}
 
     @wraps(compute)
@@ -62,7 +62,7 @@ def in_float64(under: Backend) -> bool:
 
 
 @once
-def layer_outputs(under: Backend, case: Case, seed: int = 0) -> State:
+def layer_outputs(under: Backend, case: Case, seed: int) -> State:
     """Logits in evaluation and in training, and the running statistics that the training pass leaves."""
     data, model = split(case.model), build(under, case.model, state=start(case.model, seed)).model
     images = under.dataset(data).read(batch(under, data))[0]
@@ -74,7 +74,7 @@ def layer_outputs(under: Backend, case: Case, seed: int = 0) -> State:
 
 
 @once
-def layer_gradients(under: Backend, case: Case, seed: int = 0) -> State:
+def layer_gradients(under: Backend, case: Case, seed: int) -> State:
     """Gradient of the mean cross entropy by each parameter."""
     loop = build(under, case.model, state=start(case.model, seed)).loop
     return loop.gradients(batch(under, split(case.model)), step_input(case.model))
@@ -93,7 +93,7 @@ def loss_step(loss: LossSpec, sizes: Sequence[int] = (SAMPLES,)) -> StepInput:
 
 
 @once
-def loss_values(under: Backend, name: str, seed: int = 0) -> State:
+def loss_values(under: Backend, name: str, seed: int) -> State:
     """A loss as it is reduced, the number of correct predictions, and the gradient by each parameter."""
     loss = LOSSES[name]
     loop = build(under, loss_model(loss), state=start(loss_model(loss), seed), loss=loss).loop
@@ -129,7 +129,7 @@ def fed_step(spec: OptimizerSpec, number: int, moved: bool) -> StepInput:
 
 
 @once
-def ten_steps(under: Backend, name: str, seed: int = 0) -> State:
+def ten_steps(under: Backend, name: str, seed: int) -> State:
     """Parameters and buffers after ten steps on fed gradients, and `step`."""
     spec = UPDATES[name]
     parts = build(under, MLP, spec, biases_at_zero())

@@ -31,7 +31,7 @@ def test_output(case: Case, training: bool, backend: Backend, reference: Backend
 
 @every_layer
 def test_gradients(case: Case, backend: Backend, reference: Backend) -> None:
-    actual = layer_gradients(backend, case)
+    actual = layer_gradients(backend, case, 0)
     assert set(actual) == set(case.model.trainable)
     against_noise(lambda seed: layer_gradients(reference, case, seed), actual)
 
