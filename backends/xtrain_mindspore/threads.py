@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from xtrain.errors import BackendError
+from xtrain.errors import UnsupportedError
 
 _WORKERS = ("ActorThread", "KernelThread")
 
@@ -18,7 +18,7 @@ def confine(threads: int) -> None:
     neither that nor the load.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise BackendError(
+        raise UnsupportedError(
             "backend mindspore can limit its threads on Linux alone", remedy="leave threads out"
         )
     os.sched_setaffinity(0, _cpus()[:threads])

@@ -16,6 +16,7 @@ from xtrain.conformance.cases import (
     step_input,
 )
 from xtrain.conformance.compare import against_noise
+from xtrain.conformance.computed import layer_gradients
 from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build
 from xtrain.data.batches import per_channel
@@ -40,15 +41,9 @@ def test_output(case: Case, training: bool, backend: Backend, reference: Backend
 
 @every_layer
 def test_gradients(case: Case, backend: Backend, reference: Backend) -> None:
-    data, step = split(case.model), step_input(case.model)
-
-    def compute(seed: int) -> State:
-        loop = build(reference, case.model, state=_start(case.model, seed)).loop
-        return loop.gradients(batch(reference, data), step)
-
-    actual = build(backend, case.model).loop.gradients(batch(backend, data), step)
+    actual = layer_gradients(backend, case, 0)
     assert set(actual) == set(case.model.trainable)
-    against_noise(compute, actual)
+    against_noise(lambda seed: layer_gradients(reference, case, seed), actual)
 
 
 @every_layer

@@ -1,38 +1,22 @@
 """Every loss: figures, gradients, and several batches as one."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from xtrain import plan
-from xtrain.conformance.cases import CLASSES, LOSSES, MLP, SAMPLES, split, step_input
+from xtrain.conformance import computed
+from xtrain.conformance.cases import LOSSES
 from xtrain.conformance.compare import against_noise
-from xtrain.conformance.noise import EPSILON, nudged
+from xtrain.conformance.noise import EPSILON
 from xtrain.conformance.parts import batch, build
 from xtrain.protocols import Backend
-from xtrain.spec import SGD, Flatten, Linear, LogSoftmax, LossSpec, ModelSpec, State, StepInput
+from xtrain.spec import SGD, LossSpec, State
 
+DATA, model, step = computed.LOSS_DATA, computed.loss_model, computed.loss_step
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
-DATA = split(MLP)
-
-
-def model(loss: LossSpec) -> ModelSpec:
-    """For `nll` it ends in log-probabilities."""
-    layers = (Flatten(), Linear(out_features=CLASSES))
-    return ModelSpec("losses", (1, 4, 6), (*layers, LogSoftmax()) if loss.name == "nll" else layers)
 
 
 def start(loss: LossSpec, seed: int = 0) -> State:
-    state = plan.initial_state(0, model(loss))
-    return nudged(state, seed) if seed else state
-
-
-def step(loss: LossSpec, sizes: Sequence[int] = (SAMPLES,)) -> StepInput:
-    """Over all of the samples, in batches of these sizes, as the plan weighs them."""
-    share = 1 / plan.weight(DATA.labels, loss.class_weights) if loss.reduction == "mean" else 1.0
-    return replace(step_input(model(loss), sizes=sizes), share=share)
+    return computed.start(model(loss), seed)
 
 
 @every_loss
@@ -50,11 +34,11 @@ def test_figures(loss: LossSpec, backend: Backend, reference: Backend) -> None:
         assert one.loss_sum == pytest.approx(other.loss_sum, rel=64 * EPSILON)
 
 
-@every_loss
-def test_gradients(loss: LossSpec, backend: Backend, reference: Backend) -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients(name: str, backend: Backend, reference: Backend) -> None:
     def gradients(under: Backend, seed: int = 0) -> State:
-        parts = build(under, model(loss), state=start(loss, seed), loss=loss)
-        return parts.loop.gradients(batch(under, DATA), step(loss))
+        values = computed.loss_values(under, name, seed)
+        return {name: values[name] for name in model(LOSSES[name]).trainable}
 
     against_noise(lambda seed: gradients(reference, seed), gradients(backend))
 

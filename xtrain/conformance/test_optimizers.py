@@ -6,6 +6,7 @@ import pytest
 from xtrain import plan
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import against_noise, assert_same
+from xtrain.conformance.computed import MOVED, SUFFIX, biases_at_zero, fed_gradients, ten_steps
 from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build, float32, thorough
 from xtrain.protocols import Backend
@@ -14,52 +15,21 @@ from xtrain.spec import ModelSpec, OptimizerSpec, State, StepInput
 every_optimizer = pytest.mark.parametrize("spec", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 
 
-def _gradients(number: int, seed: int = 0) -> State:
-    """Of all sizes: ordinary ones, some near Adam's eps, some far below it, some zero."""
-    scales = np.array([1.0, 1e-3, 1e-8, 1e-10, 0.0])
-    gradients: State = {}
-    for name in MLP.trainable:
-        shape = MLP.tensors[name].shape
-        words = plan.words(number, f"gradient/{name}", 2 * int(np.prod(shape))).reshape(2, -1)
-        sign = words[0].astype(np.float64) / 2**63 - 1
-        scale = scales[(words[1] % np.uint64(len(scales))).astype(np.int64)]
-        gradients[name] = (sign * scale).astype(np.float32).reshape(shape)
-    return nudged(gradients, seed) if seed else gradients
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_ten_steps_on_fed_gradients(name: str, backend: Backend, reference: Backend) -> None:
+    def buffers_and_weights(under: Backend, seed: int = 0) -> State:
+        state = dict(ten_steps(under, name, seed))
+        assert int(state.pop("step")) == 10
+        return state
+
+    against_noise(lambda seed: buffers_and_weights(reference, seed), buffers_and_weights(backend))
 
 
-def _start() -> State:
-    """Biases at zero, so that small updates show and are not rounded away in large weights."""
-    state = plan.initial_state(0, MLP)
-    return {name: np.zeros_like(v) if name.endswith("bias") else v for name, v in state.items()}
-
-
-def _ten_steps(backend: Backend, spec: OptimizerSpec, seed: int = 0) -> State:
-    parts = build(backend, MLP, spec, _start())
-    for number in range(1, 11):
-        step = StepInput(number, spec.lr * (1 + number % 3))
-        parts.optimizer.step(_gradients(number, seed), step)
-    state = parts.optimizer.state()
-    assert int(state.pop("step")) == 10
-    return parts.model.state() | state
-
-
-@every_optimizer
-def test_ten_steps_on_fed_gradients(spec: OptimizerSpec, backend: Backend, reference: Backend) -> None:
-    against_noise(lambda seed: _ten_steps(reference, spec, seed), _ten_steps(backend, spec))
-
-
-@pytest.mark.parametrize("name", ["sgd_momentum", "sgd_nesterov", "rmsprop_everything", "adam", "adamw"])
+@pytest.mark.parametrize("name", MOVED)
 def test_a_momentum_that_moves(name: str, backend: Backend, reference: Backend) -> None:
     """As the one-cycle schedule moves it."""
-
-    def ten_steps(under: Backend, seed: int = 0) -> State:
-        parts = build(under, MLP, OPTIMIZERS[name], _start())
-        for number in range(1, 11):
-            step = StepInput(number, 0.01, momentum=0.95 - 0.04 * number)
-            parts.optimizer.step(_gradients(number, seed), step)
-        return parts.model.state()
-
-    against_noise(lambda seed: ten_steps(reference, seed), ten_steps(backend))
+    name = f"{name}{SUFFIX}"
+    against_noise(lambda seed: ten_steps(reference, name, seed), ten_steps(backend, name, 0))
 
 
 @every_optimizer
@@ -75,19 +45,19 @@ def test_names_and_zeros_before_the_first_step(spec: OptimizerSpec, backend: Bac
 @pytest.mark.parametrize("made", [1, *thorough(0, 4)], ids=lambda made: f"after_{made}")
 def test_state_goes_on_elsewhere(spec: OptimizerSpec, made: int, backend: Backend) -> None:
     """Loaded into fresh parts, and into parts that have already stepped, it goes on to the same bits."""
-    left_alone = build(backend, MLP, spec, _start())
+    left_alone = build(backend, MLP, spec, biases_at_zero())
     for number in range(1, made + 1):
-        left_alone.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+        left_alone.optimizer.step(fed_gradients(number), StepInput(number, spec.lr))
     model, optimizer = left_alone.model.state(), left_alone.optimizer.state()
     fresh, used = build(backend, MLP, spec, model), build(backend, MLP, spec)
-    used.optimizer.step(_gradients(99), StepInput(1, spec.lr))
+    used.optimizer.step(fed_gradients(99), StepInput(1, spec.lr))
     used.model.load(model)
     for parts in (fresh, used):
         parts.optimizer.load(optimizer)
         assert_same(parts.optimizer.state(), optimizer)
     for number in range(made + 1, made + 4):
         for parts in (left_alone, fresh, used):
-            parts.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+            parts.optimizer.step(fed_gradients(number), StepInput(number, spec.lr))
     for parts in (fresh, used):
         assert_same(parts.model.state(), left_alone.model.state())
         assert_same(parts.optimizer.state(), left_alone.optimizer.state())
@@ -97,13 +67,13 @@ def test_state_goes_on_elsewhere(spec: OptimizerSpec, made: int, backend: Backen
 @every_optimizer
 def test_the_reference_state_is_taken_over(spec: OptimizerSpec, backend: Backend, reference: Backend) -> None:
     def handed_over(under: Backend, seed: int = 0) -> State:
-        first = build(reference, MLP, spec, _start())
+        first = build(reference, MLP, spec, biases_at_zero())
         for number in range(1, 4):
-            first.optimizer.step(_gradients(number), StepInput(number, spec.lr))
+            first.optimizer.step(fed_gradients(number), StepInput(number, spec.lr))
         parts = build(under, MLP, spec, float32(first.model.state()))
         parts.optimizer.load(float32(first.optimizer.state()))
         for number in range(4, 7):
-            parts.optimizer.step(_gradients(number, seed), StepInput(number, spec.lr))
+            parts.optimizer.step(fed_gradients(number, seed), StepInput(number, spec.lr))
         return parts.model.state()
 
     against_noise(lambda seed: handed_over(reference, seed), handed_over(backend))

@@ -100,6 +100,8 @@ class Probe:
     """What a backend finds on this machine; `problem` says why it can't be used, where it can't.
 
     `precisions` are those of the backend's device, and `notes["precision"]` says why it has no others.
+    `asynchronous` promises that steps on that device go on while Python does. The suite then sees to it that
+    nothing but `Loop.read` waits for them.
     """
 
     version: str | None
@@ -108,3 +110,4 @@ class Probe:
     modes: tuple[str, ...] = ()
     problem: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    asynchronous: bool = False
