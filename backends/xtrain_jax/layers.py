@@ -46,17 +46,13 @@ def _with_bias(term: str) -> Term:
     return lambda node: term.format(node.layer) + (" + bias" if node.layer.bias else "")
 
 
-def _conv(node: Node) -> str:
-    layer: Any = node.layer
-    sizes = f"{node.input_shape[0]}, {layer.out_channels}, {layer.kernel_size}"
-    bias = " + bias" if layer.bias else ""
-    return f"convolve(x, weight[{sizes}], stride={layer.stride}, padding={layer.padding}){bias}"
+_WEIGHT = "weight[:{0.out_channels}, :, :{0.kernel_size}, :{0.kernel_size}]"
 
 
-@register(spec.Conv2d, _conv)
+@register(spec.Conv2d, _with_bias(f"convolve(x, {_WEIGHT}, stride={{0.stride}}, padding={{0.padding}})"))
 def conv2d(node: Node, layer: spec.Conv2d, now: Pass, x: Array) -> Array:
     """Each output position: the sum over its window of input times weight [out, in, k, k]."""
-    y = modules.convolve(x, now.of(node, "weight"), layer.window, now)
+    y = modules.convolve(now, x, now.of(node, "weight"), layer.window)
     return y + now.of(node, "bias") if layer.bias else y
 
 
@@ -120,10 +116,9 @@ def dropout(node: Node, layer: spec.Dropout, now: Pass, x: Array) -> Array:
     """x * mask / (1 - p) in training, with the mask of `xtrain.spec.dropout`."""
     if now.noise is None:
         return x
-    first, key = now.noise[0], now.noise[1 + node.dropout]
     shape = (len(x), *node.input_shape)
-    mask = modules.keep_mask(key, layer.p, shape, first) * np.float32(1 / (1 - layer.p))
-    return x * modules.channels_last(mask)
+    kept = modules.keep_mask(now.noise[1 + node.dropout], layer.p, shape, first_row=now.noise[0])
+    return x * (modules.channels_last(kept) * np.float32(1 / (1 - layer.p)))
 
 
 @register(spec.LogSoftmax, "nn.log_softmax(x)")

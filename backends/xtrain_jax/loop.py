@@ -1,11 +1,11 @@
 """Training and evaluation steps, each one compiled function."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from xtrain.spec import LossSpec, Metrics, State, StepInput, metrics
@@ -25,21 +25,24 @@ class JaxLoop:
     def __init__(self, model: JaxModel, loss: LossSpec, optimizer: JaxOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
         self._loss_sum = partial(LOSSES.of(loss), loss)
+        self._share = lru_cache(1)(jnp.float32)  # anew where it has changed
         # What is donated is gone after the call: its memory becomes the result's.
         self._step = jax.jit(self._whole, donate_argnums=(0, 1))
-        self._add = jax.jit(self._backward, donate_argnums=1)
+        self._add = jax.jit(self._backward, donate_argnums=4)
         self._evaluate = jax.jit(self._forward)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together."""
-        with self._model.numerics():
-            if len(batches) > 1:
-                return self._accumulate(batches, step)
-            noise, scalars = self._model.noise(step), self._optimizer.advance(step)
-            given = (self._model.tensors, self._optimizer.buffers, batches[0], _share(step), noise, scalars)
-            tensors, buffers, figures = self._step(*given)
-            self._optimizer.keep(tensors, buffers)
-            return [figures]
+        if len(batches) > 1:
+            gradients, handle = self._gradients(batches, step)
+            self._optimizer.update(gradients, step)
+            return handle
+        model, optimizer = self._model, self._optimizer
+        with model.numerics():
+            given = batches[0], self._share(step.share), model.noise(step), optimizer.advance(step)
+            tensors, buffers, figures = self._step(model.tensors, optimizer.buffers, *given)
+        optimizer.keep(tensors, buffers)
+        return [figures]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
@@ -48,25 +51,24 @@ class JaxLoop:
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
-        return metrics([(float(loss), int(correct)) for loss, correct in jax.device_get(handle)] for handle in handles)
+        return metrics([figures.tolist() for figures in handle] for handle in jax.device_get(handles))
 
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
-        with self._model.numerics():
-            gradients, moved, _ = self._add(self._model.tensors, None, batch, _share(step), self._model.noise(step))
-        self._model.tensors.update(moved)
+        gradients, _ = self._gradients([batch], step)
         return {name: self._model.take(name, gradient) for name, gradient in gradients.items()}
 
-    def _accumulate(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """Two functions instead of one: a gradient for each batch, then the update from their sum."""
-        sums, handle = None, []
+    def _gradients(self, batches: Sequence[Batch], step: StepInput) -> tuple[Tensors, Handle]:
+        """Those of all batches added up, each batch going on from the statistics of the one before."""
+        sums: Any = None
+        handle = []
         for index, batch in enumerate(batches):
-            noise = self._model.noise(step, index)
-            sums, moved, figures = self._add(self._model.tensors, sums, batch, _share(step), noise)
-            self._model.tensors.update(moved)  # the next batch goes on from these
+            given = batch, self._share(step.share), self._model.noise(step, index)
+            with self._model.numerics():
+                sums, moved, figures = self._add(self._model.tensors, *given, sums)
+            self._model.tensors.update(moved)
             handle.append(figures)
-        self._optimizer.update(sums, step)
-        return handle
+        return sums, handle
 
     # Pure functions, which are compiled.
 
@@ -74,11 +76,11 @@ class JaxLoop:
         self, tensors: Tensors, buffers: Tensors, batch: Batch, share: Array, noise: Noise, scalars: Array
     ) -> tuple[Tensors, Tensors, Array]:
         """Forward, backward and update: new tensors and buffers, and the figures before the update."""
-        gradients, moved, figures = self._backward(tensors, None, batch, share, noise)
+        gradients, moved, figures = self._backward(tensors, batch, share, noise)
         return *self._optimizer.apply({**tensors, **moved}, buffers, gradients, scalars), figures
 
     def _backward(
-        self, tensors: Tensors, sums: Tensors | None, batch: Batch, share: Array, noise: Noise
+        self, tensors: Tensors, batch: Batch, share: Array, noise: Noise, sums: Tensors | None = None
     ) -> tuple[Tensors, Tensors, Array]:
         """Gradients, added to `sums` where there are any; the statistics that moved; the figures."""
 
@@ -96,7 +98,3 @@ class JaxLoop:
         outputs, moved = self._model.native.apply(tensors, images, noise)
         correct = (outputs.argmax(1) == labels).sum()
         return moved, jnp.stack([self._loss_sum(outputs, labels), correct.astype(jnp.float32)])
-
-
-def _share(step: StepInput) -> np.float32:
-    return np.float32(step.share)

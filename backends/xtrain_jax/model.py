@@ -1,5 +1,6 @@
 """A lowered model: tensors by canonical name, and a pure function over them."""
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import jax
@@ -10,25 +11,28 @@ from numpy.typing import NDArray
 
 from xtrain.spec import Array as HostArray
 from xtrain.spec import ModelBase, ModelSpec, Node, Precision, StepInput
+from xtrain_jax.layers import lower
 from xtrain_jax.modules import Network, Noise, device_of
 
 _PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "highest"}
 
 
 class JaxModel(ModelBase[Array]):
-    """A step hands over the tensors and gets others: the dictionary stays the same, what it holds does not."""
+    """A step hands the tensors over and gets others: the dictionary stays, what it holds does not."""
 
     def __init__(self, spec: ModelSpec, device: str, precision: Precision = "float32") -> None:
         super().__init__(spec, device, precision)
         self._where = device_of(device)
-        # A GPU and a TPU multiply more narrowly unless they are told not to.
-        self.numerics = partial(jax.default_matmul_precision, _PRODUCTS[precision])
-        narrow = jnp.bfloat16 if precision == "bf16" else None
+        if self._where.platform != "cpu":  # there JAX multiplies more narrowly, unless it is told not to
+            self.numerics = partial(jax.default_matmul_precision, _PRODUCTS[precision])
+        narrow = jnp.bfloat16 if precision == "bf16" else jnp.float32
         self.native = Network(spec, narrow, unfold=self._where.platform == "cpu")
         self.tensors = self.native.tensors
         for name, tensor in spec.tensors.items():
             self.tensors[name] = self.give(np.zeros(tensor.shape, dtype=np.float32))
-        self._layers = lru_cache(None)(lambda node: jax.jit(partial(self.native.run, node)))
+        self._words: Callable[[tuple[int, ...]], Array] = lru_cache(1)(
+            lambda words: self.give(np.array(words, dtype=np.uint32))
+        )
 
     def give(self, array: HostArray) -> Array:
         """A copy on the device: JAX may stay with the memory of the array that it is given."""
@@ -48,11 +52,11 @@ class JaxModel(ModelBase[Array]):
             return self.take("", self.native(self.give(images)))
 
     def layer(self, node: Node, x: Array, noise: Noise) -> Array:
-        """Compiled by itself."""
-        output, moved = self._layers(node)(self.tensors, x, noise)
+        """By itself, its statistics moved."""
+        y, moved = self.native.run(lower(node), self.tensors, x, noise)
         self.tensors.update(moved)
-        return output
+        return y
 
-    def noise(self, step: StepInput, batch: int = 0) -> NDArray[np.uint32]:
-        """`ModelSpec.noise` as uint32 [1 + dropouts]."""
-        return np.array(self.spec.noise(step, batch), dtype=np.uint32)
+    def noise(self, step: StepInput, batch: int = 0) -> Array:
+        """`ModelSpec.noise` as uint32 [1 + dropouts]; the last one's where nothing of it has changed."""
+        return self._words(self.spec.noise(step, batch))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +15,16 @@ import numpy as np
 from jax import Array, lax
 
 from xtrain.spec import ModelSpec, Node, pools_first
-from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, threshold
+from xtrain.spec.dropout import mix, threshold
 from xtrain_jax.layers import lower
 
 Tensors = dict[str, Array]
+Window = tuple[int, int, int]
+"""Kernel size, stride and padding."""
 Noise = Array | None
 """`ModelSpec.noise` as uint32 [1 + dropouts]. None in evaluation."""
 
-_WIDEST = 640  # numbers in a window, up to which a CPU is quicker with windows than with XLA's convolution
+_LARGEST_WINDOW = 320  # numbers, up to which a CPU is quicker without XLA's convolutions
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,16 @@ class Pass:
     Args:
         tensors: of the model, by name.
         noise: what dropout masks come from; None in evaluation.
-        narrow: what is multiplied by what in products, where it is not float32.
-        unfold: whether convolutions are products over windows.
+        narrow: the type of what is multiplied in products.
+        unfold: whether convolutions are products over windows, where these are small.
         moved: takes the statistics that layers move.
 
     """
 
     tensors: Tensors
     noise: Noise
-    narrow: type | None = None
-    unfold: bool = True
+    narrow: Any
+    unfold: bool
     moved: Tensors = field(default_factory=dict)
 
     def of(self, node: Node, name: str) -> Array:
@@ -48,11 +52,7 @@ class Pass:
 
     def product(self, x: Array, weight: Array) -> Array:
         """x @ weight, added up in float32."""
-        return jnp.matmul(self.narrowed(x), self.narrowed(weight), preferred_element_type=jnp.float32)
-
-    def narrowed(self, x: Array) -> Array:
-        """A factor of a product, in the precision that products have."""
-        return x if self.narrow is None else x.astype(self.narrow)
+        return _product(x.astype(self.narrow), weight.astype(self.narrow))
 
 
 Forward = Callable[[Pass, Array], Array]
@@ -62,24 +62,24 @@ Forward = Callable[[Pass, Array], Array]
 class Network:
     """A pure function of tensors and images, and the tensors that it has now."""
 
-    def __init__(self, model: ModelSpec, narrow: type | None, unfold: bool) -> None:
+    def __init__(self, model: ModelSpec, narrow: Any, unfold: bool) -> None:
         self.tensors: Tensors = {}
         self._chain, self._how = chain(model.nodes), (narrow, unfold)
-        self._predict = jax.jit(lambda tensors, images: self.apply(tensors, images)[0])
+        self._predict = jax.jit(self.apply)
 
     def apply(self, tensors: Tensors, images: Array, noise: Noise = None) -> tuple[Array, Tensors]:
         """Logits [B, K] of images [B, C, H, W], and the statistics that moved: none without noise."""
-        now = Pass(tensors, noise, *self._how)
-        return self._chain(now, channels_last(images)), now.moved
+        return self.run(self._chain, tensors, images, noise)
 
-    def run(self, node: Node, tensors: Tensors, x: Array, noise: Noise) -> tuple[Array, Tensors]:
-        """The same of one layer alone."""
+    def run(self, layer: Forward, tensors: Tensors, x: Array, noise: Noise) -> tuple[Array, Tensors]:
+        """The same of one layer."""
         now = Pass(tensors, noise, *self._how)
-        return canonical(lower(node)(now, channels_last(x))), now.moved
+        return canonical(layer(now, channels_last(x))), now.moved
 
     def __call__(self, images: Array) -> Array:
         """Logits [B, K] in evaluation mode."""
-        return self._predict(self.tensors, images)
+        logits: Array = self._predict(self.tensors, images)[0]
+        return logits
 
 
 def chain(nodes: Sequence[Node]) -> Forward:
@@ -139,27 +139,53 @@ def cells(pixels: int, count: int) -> Array:
     return jnp.array(shares)
 
 
-def convolve(x: Array, weight: Array, window: tuple[int, int, int], now: Pass) -> Array:
+def convolve(now: Pass, x: Array, weight: Array, window: Window) -> Array:
     """Images [B, H, W, C] by weight [out, in, k, k], added up in float32."""
-    kernel = weight.transpose(2, 3, 1, 0)
-    size, stride, padding = window
-    if now.unfold and kernel[..., 0].size <= _WIDEST:
-        side_by_side = jnp.concatenate(list(windows(x, *window)), axis=-1)
-        return now.product(side_by_side, kernel.reshape(-1, len(weight)))
-    return lax.conv_general_dilated(
-        now.narrowed(x),
-        now.narrowed(kernel),
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        preferred_element_type=jnp.float32,
-    )
+    x, kernel = x.astype(now.narrow), weight.transpose(2, 3, 1, 0).astype(now.narrow)
+    small = window[0] == 1 or kernel[..., 0].size <= _LARGEST_WINDOW
+    return (_unfolded if now.unfold and small else _convolved)(x, kernel, window)
 
 
-def lstm_layer(
-    now: Pass, x: Array, weight_ih: Array, weight_hh: Array, bias_ih: Array, bias_hh: Array
-) -> Array:
-    """One layer of an LSTM, [B, T, F] to [B, T, N]."""
+def _convolved(x: Array, kernel: Array, window: Window) -> Array:
+    strides, sides, order = (window[1],) * 2, [(window[2],) * 2] * 2, ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, strides, sides, dimension_numbers=order, **_SUM)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _unfolded(x: Array, kernel: Array, window: Window) -> Array:
+    """The same as a product over windows side by side, and so is the gradient by the kernel.
+
+    XLA's own convolutions take a CPU up to four times as long where windows are small. The gradient by x is
+    theirs: a sum over windows would be computed anew in all that it is fused with.
+    """
+    return _product(_side_by_side(x, window), kernel.reshape(-1, kernel.shape[3]))
+
+
+def _unfolded_back(window: Window, given: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = given
+    (dx,) = jax.linear_transpose(lambda x: _convolved(x, kernel, window), x)(dy)
+    inputs, outputs = _side_by_side(x, window), dy.astype(x.dtype)
+    dkernel = _product(outputs.reshape(-1, dy.shape[3]).T, inputs.reshape(-1, inputs.shape[3])).T
+    return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_unfolded.defvjp(lambda x, kernel, window: (_unfolded(x, kernel, window), (x, kernel)), _unfolded_back)
+
+
+def _side_by_side(x: Array, window: Window) -> Array:
+    return jnp.concatenate(list(windows(x, *window)), axis=-1)
+
+
+def _product(x: Array, y: Array) -> Array:
+    return jnp.matmul(x, y, **_SUM)
+
+
+_SUM: Any = {"preferred_element_type": jnp.float32}
+
+
+def lstm_layer(now: Pass, x: Array, *tensors: Array) -> Array:
+    """One layer of an LSTM, [B, T, F] to [B, T, N], by its weight_ih, weight_hh, bias_ih and bias_hh."""
+    weight_ih, weight_hh, bias_ih, bias_hh = tensors
     fed = (now.product(x, weight_ih.T) + bias_ih).swapaxes(0, 1)  # of all steps at once
 
     def step(state: tuple[Array, Array], fed: Array) -> tuple[tuple[Array, Array], Array]:
@@ -174,16 +200,7 @@ def lstm_layer(
 
 
 def keep_mask(key: Array, p: float, shape: tuple[int, ...], first_row: Array) -> Array:
-    """`xtrain.spec.keep_mask` on uint32, whose products wrap around."""
-    features = int(np.prod(shape[1:]))
-    elements = jnp.arange(shape[0] * features, dtype=jnp.uint32) + first_row * np.uint32(features)
-    return (mix(mix(elements) ^ key) >> 8 >= threshold(p)).reshape(shape)
-
-
-def mix(x: Array) -> Array:
-    """`xtrain.spec.dropout.mix`."""
-    x = x ^ (x >> SHIFTS[0])
-    x = x * np.uint32(MULTIPLIERS[0])
-    x = x ^ (x >> SHIFTS[1])
-    x = x * np.uint32(MULTIPLIERS[1])
-    return x ^ (x >> SHIFTS[2])
+    """`xtrain.spec.keep_mask`; its `mix` takes JAX's uint32 too, whose products wrap around as NumPy's do."""
+    scramble: Callable[[Any], Array] = mix
+    elements = jnp.arange(math.prod(shape), dtype=jnp.uint32) + first_row * np.uint32(math.prod(shape[1:]))
+    return (scramble(scramble(elements) ^ key) >> 8 >= threshold(p)).reshape(shape)

@@ -8,27 +8,22 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from xtrain.spec import OptimizerSpec, Rates, State, StepInput, rates
+from xtrain.spec import OptimizerBase, OptimizerSpec, Rates, State, StepInput
 from xtrain_jax.model import JaxModel
 from xtrain_jax.modules import Tensors
 from xtrain_jax.updates import UPDATES
 
 
-class JaxOptimizer:
+class JaxOptimizer(OptimizerBase[Array]):
     """An update formula over the model's parameters, and the buffers beside them.
 
-    `OptimizerBase` is passed over: it holds on to tensors that a step replaces.
+    Both are replaced by each step, so that nothing may hold on to them.
     """
 
     def __init__(self, spec: OptimizerSpec, model: JaxModel) -> None:
-        self._spec, self._model, self._update = spec, model, UPDATES.of(spec)
-        self._decayed = spec.decayed(model.spec)
-        self._updates = 0
-        self.buffers = {
-            f"{name}/{buffer}": model.give(np.zeros(model.spec.tensors[name].shape, dtype=np.float32))
-            for buffer in spec.buffers
-            for name in model.spec.trainable
-        }
+        super().__init__(spec, model, lambda name, parameter: jnp.zeros_like(parameter))
+        self._parameters.clear()
+        self._update, self.buffers = UPDATES.of(spec), self._buffers
         self._apply = jax.jit(self.apply, donate_argnums=(0, 1))
 
     def step(self, gradients: State, step: StepInput) -> None:
@@ -44,32 +39,25 @@ class JaxOptimizer:
         self, tensors: Tensors, buffers: Tensors, gradients: Tensors, scalars: Array
     ) -> tuple[Tensors, Tensors]:
         """New tensors and buffers: a pure function, which the training step takes in."""
-        spec, now = self._spec, Rates(*scalars)
+        spec, now, tensors, buffers = self._spec, Rates(*scalars), dict(tensors), dict(buffers)
         for name, g in self._prepare(tensors, gradients).items():
+            w, decay = tensors[name], spec.weight_decay if name in self._decayed else 0.0
             moments = {buffer: buffers[f"{name}/{buffer}"] for buffer in spec.moments}
-            decay = spec.weight_decay if name in self._decayed else 0.0
-            w, moments = self._update(spec, tensors[name], g, moments, decay, now)
+            tensors[name], moments = self._update(spec, w, g, moments, decay, now)
             if spec.ema is not None:
                 average = buffers[f"{name}/ema"]
-                moments["ema"] = average + now.average_share * (w - average)
-            tensors = {**tensors, name: w}
-            buffers = {**buffers, **{f"{name}/{buffer}": value for buffer, value in moments.items()}}
+                moments["ema"] = average + now.average_share * (tensors[name] - average)
+            buffers |= {f"{name}/{buffer}": value for buffer, value in moments.items()}
         return tensors, buffers
 
     def advance(self, step: StepInput) -> NDArray[np.float32]:
         """Count one update and return its `Rates` as float32: arguments, or each step would compile anew."""
-        self._updates += 1
-        return np.array(astuple(rates(self._spec, step, self._updates)), dtype=np.float32)
+        return np.array(astuple(self._advance(step)), dtype=np.float32)
 
     def keep(self, tensors: Tensors, buffers: Tensors) -> None:
         """Let new tensors and buffers take the place of the old ones, which are gone."""
         self._model.tensors.update(tensors)
         self.buffers.update(buffers)
-
-    def state(self) -> State:
-        """`step` and each parameter's buffers."""
-        buffers = {name: self._model.take(name, buffer) for name, buffer in self.buffers.items()}
-        return {"step": np.array(self._updates, dtype=np.int64), **buffers}
 
     def load(self, state: State) -> None:
         """Take over what `state` gave."""
@@ -79,15 +67,13 @@ class JaxOptimizer:
     def _prepare(self, tensors: Tensors, gradients: Tensors) -> Tensors:
         """Penalties, then clipping by value, then by the norm of all together."""
         spec, ready = self._spec, dict(gradients)
-        for name, g in gradients.items():
-            if name in self._decayed:
-                g = g + spec.l1 * jnp.sign(tensors[name]) + spec.l2 * tensors[name]
-            ready[name] = g if spec.clip_value is None else jnp.clip(g, -spec.clip_value, spec.clip_value)
-        return ready if spec.clip_norm is None else _clip_norm(ready, spec.clip_norm)
-
-
-def _clip_norm(gradients: Tensors, most: float) -> Tensors:
-    """As nn.utils.clip_grad_norm_."""
-    norm = jnp.sqrt(sum((g**2).sum() for g in gradients.values()))
-    scale = jnp.minimum(1.0, most / (norm + 1e-6))
-    return {name: g * scale for name, g in gradients.items()}
+        if spec.l1 or spec.l2:
+            for name in self._decayed:
+                ready[name] += spec.l1 * jnp.sign(tensors[name]) + spec.l2 * tensors[name]
+        if spec.clip_value is not None:
+            ready = {name: jnp.clip(g, -spec.clip_value, spec.clip_value) for name, g in ready.items()}
+        if spec.clip_norm is not None:
+            norm = jnp.sqrt(sum((g**2).sum() for g in ready.values()))
+            scale = jnp.minimum(1.0, spec.clip_norm / (norm + 1e-6))
+            ready = {name: g * scale for name, g in ready.items()}
+        return ready

@@ -22,26 +22,28 @@ SHARED: dict[str, Term] = {
 """Terms of the keys that every optimizer has."""
 
 Buffers = dict[str, "Array"]
-Update = Callable[[Any, "Array", "Array", Buffers, float, Rates], tuple["Array", Buffers]]
+Updated = tuple["Array", Buffers]
+Update = Callable[[Any, "Array", "Array", Buffers, float, Rates], Updated]
 UPDATES: Lowerings[Update] = Lowerings("jax", "optimizer")
 """Each takes the spec, a parameter w, its gradient g, its buffers, its decay and the rates of the update, and
-returns the new parameter and the new buffers."""
+returns a new parameter and new buffers. A term of 0 is left out here: XLA would compute it."""
 
 
-@UPDATES.register(
-    SGD,
-    {
-        "name": lambda spec: f"w - lr * {'d' if spec.momentum else 'g'}",
-        "momentum": "buffer = {momentum} * buffer + share * g",
-        "dampening": "share = 1 - {dampening} from the second update on",
-        "nesterov": lambda spec: f"d = {'g + momentum * buffer' if spec.nesterov else 'buffer'}",
-    },
-)
-def sgd(
-    spec: SGD, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates
-) -> tuple[Array, Buffers]:
+def _decayed(w: Array, g: Array, decay: float) -> Array:
+    return g + decay * w if decay else g
+
+
+def _sgd(spec: SGD) -> str:
+    direction = "g + momentum * buffer" if spec.nesterov else "buffer"
+    return (
+        f"w - lr * ({direction}), buffer = momentum * buffer + share * g" if spec.momentum else "w - lr * g"
+    )
+
+
+@UPDATES.register(SGD, {"name": _sgd, "dampening": "share = 1 - {dampening} from the second update on"})
+def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
     """torch.optim.SGD: the first update fills the momentum buffer with the gradient, undampened."""
-    g = g + decay * w
+    g = _decayed(w, g, decay)
     if not spec.momentum:
         return w - now.lr * g, {}
     buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
@@ -57,14 +59,12 @@ _ADAM: dict[str, Term] = {
 
 @UPDATES.register(Adam, _ADAM)
 @UPDATES.register(AdamW, {**_ADAM, "weight_decay": "w * (1 - lr * {weight_decay})"})
-def adam(
-    spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates
-) -> tuple[Array, Buffers]:
+def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
     """torch.optim.Adam and AdamW: both moments corrected for their start at zero, eps outside the root."""
     if isinstance(spec, AdamW):
-        w = w * (1 - now.lr * decay)
+        w = w * (1 - now.lr * decay) if decay else w
     else:
-        g = g + decay * w
+        g = _decayed(w, g, decay)
     beta1, beta2 = now.momentum, spec.betas[1]
     m = beta1 * buffers["exp_avg"] + (1 - beta1) * g
     v = beta2 * buffers["exp_avg_sq"] + (1 - beta2) * g**2
@@ -72,27 +72,21 @@ def adam(
     return w, {"exp_avg": m, "exp_avg_sq": v}
 
 
-@UPDATES.register(
-    RMSprop,
-    {
-        "name": lambda spec: (
-            f"w - lr * {'buffer' if spec.momentum else 'd'}, d = g / (jnp.sqrt(variance) + eps)"
-        ),
-        "alpha": lambda spec: f"v = {spec.alpha} * v + {1 - spec.alpha:.6g} * g**2",
-        "momentum": "buffer = {momentum} * buffer + d",
-        "centered": lambda spec: f"variance = {'v - mean(g)**2' if spec.centered else 'v'}",
-    },
-)
-def rmsprop(
-    spec: RMSprop, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates
-) -> tuple[Array, Buffers]:
+def _rmsprop(spec: RMSprop) -> str:
+    variance = "v - mean(g)**2" if spec.centered else "v"
+    end = "w - lr * buffer, buffer = momentum * buffer + d" if spec.momentum else "w - lr * d"
+    return f"{end}, d = g / (jnp.sqrt({variance}) + eps), v = alpha * v + (1 - alpha) * g**2"
+
+
+@UPDATES.register(RMSprop, {"name": _rmsprop})
+def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
     """torch.optim.RMSprop: eps outside the root, the momentum buffer without lr."""
-    g = g + decay * w
-    new = {"square_avg": spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2}
-    variance = new["square_avg"]
+    g = _decayed(w, g, decay)
+    variance = v = spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2
+    new = {"square_avg": v}
     if spec.centered:
         new["grad_avg"] = spec.alpha * buffers["grad_avg"] + (1 - spec.alpha) * g
-        variance = variance - new["grad_avg"] ** 2
+        variance = v - new["grad_avg"] ** 2
     direction = g / (jnp.sqrt(variance) + spec.eps)
     if spec.momentum:
         direction = new["momentum_buffer"] = now.momentum * buffers["momentum_buffer"] + direction
@@ -100,16 +94,10 @@ def rmsprop(
 
 
 @UPDATES.register(
-    Adagrad,
-    {
-        "name": "w - lr * g / (jnp.sqrt(sum) + eps), sum + g**2",
-        "lr_decay": "lr / (1 + (t - 1) * {lr_decay})",
-    },
+    Adagrad, {"name": "w - lr / (1 + (t - 1) * lr_decay) * g / (jnp.sqrt(sum) + eps), sum + g**2"}
 )
-def adagrad(
-    spec: Adagrad, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates
-) -> tuple[Array, Buffers]:
+def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
     """torch.optim.Adagrad; its lr is decayed already."""
-    g = g + decay * w
+    g = _decayed(w, g, decay)
     total = buffers["sum"] + g**2
     return w - now.lr * g / (jnp.sqrt(total) + spec.eps), {"sum": total}
