@@ -26,20 +26,14 @@ if TYPE_CHECKING:
 else:
     jax, jnp, lax, modules = map(Lazy, ("jax", "jax.numpy", "jax.lax", "xtrain_jax.modules"))
 
-LAYERS: Lowerings[Callable[[Node, Any], Forward]] = Lowerings("jax", "layer")
-lower: Callable[[Node], Forward] = LAYERS.lower
-
 Layer = Callable[[Node, Any, "Pass", "Array"], "Array"]
+LAYERS: Lowerings[Layer] = Lowerings("jax", "layer")
+"""Each takes a node and its layer, a pass and an input, and returns an output."""
 
 
-def register(kind: type, term: Term) -> Callable[[Layer], Layer]:
-    """Decorate a forward pass, which makes the lowering of `kind` once its node and layer are given."""
-
-    def decorate(forward: Layer) -> Layer:
-        LAYERS.register(kind, term)(lambda node, layer: partial(forward, node, layer))
-        return forward
-
-    return decorate
+def lower(node: Node) -> Forward:
+    """A layer in its place."""
+    return partial(LAYERS.of(node.layer, node.path), node, node.layer)
 
 
 def _with_bias(term: str) -> Term:
@@ -49,21 +43,23 @@ def _with_bias(term: str) -> Term:
 _WEIGHT = "weight[:{0.out_channels}, :, :{0.kernel_size}, :{0.kernel_size}]"
 
 
-@register(spec.Conv2d, _with_bias(f"convolve(x, {_WEIGHT}, stride={{0.stride}}, padding={{0.padding}})"))
+@LAYERS.register(
+    spec.Conv2d, _with_bias(f"convolve(x, {_WEIGHT}, stride={{0.stride}}, padding={{0.padding}})")
+)
 def conv2d(node: Node, layer: spec.Conv2d, now: Pass, x: Array) -> Array:
     """Each output position: the sum over its window of input times weight [out, in, k, k]."""
     y = modules.convolve(now, x, now.of(node, "weight"), layer.window)
     return y + now.of(node, "bias") if layer.bias else y
 
 
-@register(spec.Linear, _with_bias("x @ weight[:{0.out_features}].T"))
+@LAYERS.register(spec.Linear, _with_bias("x @ weight[:{0.out_features}].T"))
 def linear(node: Node, layer: spec.Linear, now: Pass, x: Array) -> Array:
     """x @ weight.T + bias, weight [out, in]."""
     y = now.product(x, now.of(node, "weight").T)
     return y + now.of(node, "bias") if layer.bias else y
 
 
-@register(
+@LAYERS.register(
     spec.BatchNorm2d,
     "(x - mean) * lax.rsqrt(var + {eps}) * weight + bias; running += {momentum} * (batch - running)",
 )
@@ -78,13 +74,13 @@ def batch_norm2d(node: Node, layer: spec.BatchNorm2d, now: Pass, x: Array) -> Ar
     return (x - mean) * lax.rsqrt(var + layer.eps) * weight + bias
 
 
-@register(spec.ReLU, "nn.relu(x)")
+@LAYERS.register(spec.ReLU, "nn.relu(x)")
 def relu(node: Node, layer: spec.ReLU, now: Pass, x: Array) -> Array:
     """max(x, 0); the gradient at 0 is 0, where jnp.maximum gives a half."""
     return jax.nn.relu(x)
 
 
-@register(
+@LAYERS.register(
     spec.MaxPool2d, "windows(x, {kernel_size}, stride={layer.step}, padding={padding}), the first largest"
 )
 def max_pool2d(node: Node, layer: spec.MaxPool2d, now: Pass, x: Array) -> Array:
@@ -92,26 +88,28 @@ def max_pool2d(node: Node, layer: spec.MaxPool2d, now: Pass, x: Array) -> Array:
     return modules.largest(modules.windows(x, *layer.window, value=-np.inf))
 
 
-@register(spec.AvgPool2d, "windows(x, {kernel_size}, stride={layer.step}, padding={padding}), their mean")
+@LAYERS.register(
+    spec.AvgPool2d, "windows(x, {kernel_size}, stride={layer.step}, padding={padding}), their mean"
+)
 def avg_pool2d(node: Node, layer: spec.AvgPool2d, now: Pass, x: Array) -> Array:
     """Mean of each window, padded zeros included."""
     return sum(modules.windows(x, *layer.window), start=jnp.zeros(())) / layer.kernel_size**2
 
 
-@register(spec.AdaptiveAvgPool2d, "cells of {output_size} by {output_size}, their means")
+@LAYERS.register(spec.AdaptiveAvgPool2d, "cells of {output_size} by {output_size}, their means")
 def adaptive_avg_pool2d(node: Node, layer: spec.AdaptiveAvgPool2d, now: Pass, x: Array) -> Array:
     """Mean of each cell; cell i of m over n pixels runs from floor(i*n/m) up to ceil((i+1)*n/m)."""
     down, across = (modules.cells(pixels, layer.output_size) for pixels in x.shape[1:3])
     return jnp.einsum("bhwc,ih,jw->bijc", x, down, across)
 
 
-@register(spec.Flatten, "x.reshape(batch, -1)")
+@LAYERS.register(spec.Flatten, "x.reshape(batch, -1)")
 def flatten(node: Node, layer: spec.Flatten, now: Pass, x: Array) -> Array:
     """To [B, C*H*W], channels slowest."""
     return modules.canonical(x).reshape(len(x), -1)
 
 
-@register(spec.Dropout, masked)
+@LAYERS.register(spec.Dropout, masked)
 def dropout(node: Node, layer: spec.Dropout, now: Pass, x: Array) -> Array:
     """x * mask / (1 - p) in training, with the mask of `xtrain.spec.dropout`."""
     if now.noise is None:
@@ -121,19 +119,19 @@ def dropout(node: Node, layer: spec.Dropout, now: Pass, x: Array) -> Array:
     return x * (modules.channels_last(kept) * np.float32(1 / (1 - layer.p)))
 
 
-@register(spec.LogSoftmax, "nn.log_softmax(x)")
+@LAYERS.register(spec.LogSoftmax, "nn.log_softmax(x)")
 def log_softmax(node: Node, layer: spec.LogSoftmax, now: Pass, x: Array) -> Array:
     """z - logsumexp(z)."""
     return jax.nn.log_softmax(x)
 
 
-@register(spec.Rows, "x.transpose(0, 2, 1, 3).reshape(batch, height, -1)")
+@LAYERS.register(spec.Rows, "x.transpose(0, 2, 1, 3).reshape(batch, height, -1)")
 def rows(node: Node, layer: spec.Rows, now: Pass, x: Array) -> Array:
     """An image to [B, H, C*W]."""
     return x.transpose(0, 1, 3, 2).reshape(*x.shape[:2], -1)
 
 
-@register(
+@LAYERS.register(
     spec.LSTM,
     "{num_layers} x lax.scan of c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c), "
     "N = {hidden_size}",
@@ -146,14 +144,13 @@ def lstm(node: Node, layer: spec.LSTM, now: Pass, x: Array) -> Array:
     return x
 
 
-@register(spec.Last, "x[:, -1]")
+@LAYERS.register(spec.Last, "x[:, -1]")
 def last(node: Node, layer: spec.Last, now: Pass, x: Array) -> Array:
     """[B, T, F] to [B, F]: what comes at the last step."""
     return x[:, -1]
 
 
 @LAYERS.register(spec.Residual, added)
-def residual(node: Node, layer: spec.Residual) -> Forward:
+def residual(node: Node, layer: spec.Residual, now: Pass, x: Array) -> Array:
     """body(x) + shortcut(x); an empty shortcut is the identity."""
-    body, shortcut = modules.chain(node.body), modules.chain(node.shortcut)
-    return lambda now, x: body(now, x) + shortcut(now, x)
+    return modules.run(node.body, now, x) + modules.run(node.shortcut, now, x)

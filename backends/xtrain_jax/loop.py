@@ -18,6 +18,9 @@ from xtrain_jax.optimizer import JaxOptimizer
 Handle = list[Array]
 """A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
+Given = tuple[Batch, Any, Any]
+"""A batch, the upstream gradient of its loss, and the noise of its dropout masks."""
+
 
 class JaxLoop:
     """Nothing here waits for the device but `read`. A batch size not seen before compiles."""
@@ -28,7 +31,7 @@ class JaxLoop:
         self._share = lru_cache(1)(jnp.float32)  # anew where it has changed
         # What is donated is gone after the call: its memory becomes the result's.
         self._step = jax.jit(self._whole, donate_argnums=(0, 1))
-        self._add = jax.jit(self._backward, donate_argnums=4)
+        self._add = jax.jit(self._backward, donate_argnums=2)
         self._evaluate = jax.jit(self._forward)
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
@@ -39,8 +42,8 @@ class JaxLoop:
             return handle
         model, optimizer = self._model, self._optimizer
         with model.numerics():
-            given = batches[0], self._share(step.share), model.noise(step), optimizer.advance(step)
-            tensors, buffers, figures = self._step(model.tensors, optimizer.buffers, *given)
+            given, scalars = self._given(batches[0], step), optimizer.advance(step)
+            tensors, buffers, figures = self._step(model.tensors, optimizer.buffers, given, scalars)
         optimizer.keep(tensors, buffers)
         return [figures]
 
@@ -63,26 +66,30 @@ class JaxLoop:
         sums: Any = None
         handle = []
         for index, batch in enumerate(batches):
-            given = batch, self._share(step.share), self._model.noise(step, index)
             with self._model.numerics():
-                sums, moved, figures = self._add(self._model.tensors, *given, sums)
+                given = self._given(batch, step, index)
+                sums, moved, figures = self._add(self._model.tensors, given, sums)
             self._model.tensors.update(moved)
             handle.append(figures)
         return sums, handle
 
+    def _given(self, batch: Batch, step: StepInput, index: int = 0) -> Given:
+        return batch, self._share(step.share), self._model.noise(step, index)
+
     # Pure functions, which are compiled.
 
     def _whole(
-        self, tensors: Tensors, buffers: Tensors, batch: Batch, share: Array, noise: Noise, scalars: Array
+        self, tensors: Tensors, buffers: Tensors, given: Given, scalars: Array
     ) -> tuple[Tensors, Tensors, Array]:
         """Forward, backward and update: new tensors and buffers, and the figures before the update."""
-        gradients, moved, figures = self._backward(tensors, batch, share, noise)
+        gradients, moved, figures = self._backward(tensors, given)
         return *self._optimizer.apply({**tensors, **moved}, buffers, gradients, scalars), figures
 
     def _backward(
-        self, tensors: Tensors, batch: Batch, share: Array, noise: Noise, sums: Tensors | None = None
+        self, tensors: Tensors, given: Given, sums: Tensors | None = None
     ) -> tuple[Tensors, Tensors, Array]:
         """Gradients, added to `sums` where there are any; the statistics that moved; the figures."""
+        batch, share, noise = given
 
         def loss(parameters: Tensors) -> tuple[Array, tuple[Tensors, Array]]:
             moved, figures = self._forward({**tensors, **parameters}, batch, noise)

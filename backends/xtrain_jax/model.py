@@ -1,7 +1,7 @@
 """A lowered model: tensors by canonical name, and a pure function over them."""
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from xtrain.spec import Array as HostArray
 from xtrain.spec import ModelBase, ModelSpec, Node, Precision, StepInput
-from xtrain_jax.layers import lower
-from xtrain_jax.modules import Network, Noise, device_of
+from xtrain_jax.modules import Network, device_of
 
 _PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "highest"}
 
@@ -30,13 +29,11 @@ class JaxModel(ModelBase[Array]):
         self.tensors = self.native.tensors
         for name, tensor in spec.tensors.items():
             self.tensors[name] = self.give(np.zeros(tensor.shape, dtype=np.float32))
-        self._words: Callable[[tuple[int, ...]], Array] = lru_cache(1)(
-            lambda words: self.give(np.array(words, dtype=np.uint32))
-        )
 
     def give(self, array: HostArray) -> Array:
         """A copy on the device: JAX may stay with the memory of the array that it is given."""
-        return jax.device_put(np.array(array), self._where)
+        tensor: Array = jax.device_put(np.array(array), self._where)
+        return tensor
 
     def take(self, name: str, tensor: Array) -> HostArray:
         """A copy."""
@@ -51,12 +48,13 @@ class JaxModel(ModelBase[Array]):
         with self.numerics():
             return self.take("", self.native(self.give(images)))
 
-    def layer(self, node: Node, x: Array, noise: Noise) -> Array:
+    def layer(self, node: Node, x: Array, noise: Any) -> Array:
         """By itself, its statistics moved."""
-        y, moved = self.native.run(lower(node), self.tensors, x, noise)
+        network: Network = self.native
+        y, moved = network.run([node], self.tensors, x, noise)
         self.tensors.update(moved)
         return y
 
-    def noise(self, step: StepInput, batch: int = 0) -> Array:
-        """`ModelSpec.noise` as uint32 [1 + dropouts]; the last one's where nothing of it has changed."""
-        return self._words(self.spec.noise(step, batch))
+    def noise(self, step: StepInput, batch: int = 0) -> NDArray[np.uint32]:
+        """`ModelSpec.noise` as uint32 [1 + dropouts]."""
+        return np.array(self.spec.noise(step, batch), dtype=np.uint32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,35 +63,30 @@ class Network:
     """A pure function of tensors and images, and the tensors that it has now."""
 
     def __init__(self, model: ModelSpec, narrow: Any, unfold: bool) -> None:
+        for node in model.walk():
+            lower(node)  # refuses what has no lowering, before anything is traced
         self.tensors: Tensors = {}
-        self._chain, self._how = chain(model.nodes), (narrow, unfold)
+        self._nodes, self._how = model.nodes, (narrow, unfold)
         self._predict = jax.jit(self.apply)
-
-    def apply(self, tensors: Tensors, images: Array, noise: Noise = None) -> tuple[Array, Tensors]:
-        """Logits [B, K] of images [B, C, H, W], and the statistics that moved: none without noise."""
-        return self.run(self._chain, tensors, images, noise)
-
-    def run(self, layer: Forward, tensors: Tensors, x: Array, noise: Noise) -> tuple[Array, Tensors]:
-        """The same of one layer."""
-        now = Pass(tensors, noise, *self._how)
-        return canonical(layer(now, channels_last(x))), now.moved
 
     def __call__(self, images: Array) -> Array:
         """Logits [B, K] in evaluation mode."""
         logits: Array = self._predict(self.tensors, images)[0]
         return logits
 
+    def apply(self, tensors: Tensors, images: Array, noise: Noise = None) -> tuple[Array, Tensors]:
+        """Logits [B, K] of images [B, C, H, W], and the statistics that moved: none without noise."""
+        return self.run(self._nodes, tensors, images, noise)
 
-def chain(nodes: Sequence[Node]) -> Forward:
-    """Layers one after the other, in the quicker order; none at all is the identity."""
-    layers = [lower(node) for node in pools_first(nodes)]
+    def run(self, nodes: Sequence[Node], tensors: Tensors, x: Array, noise: Noise) -> tuple[Array, Tensors]:
+        """The same of some of its layers."""
+        now = Pass(tensors, noise, *self._how)
+        return canonical(run(nodes, now, channels_last(x))), now.moved
 
-    def forward(now: Pass, x: Array) -> Array:
-        for layer in layers:
-            x = layer(now, x)
-        return x
 
-    return forward
+def run(nodes: Sequence[Node], now: Pass, x: Array) -> Array:
+    """Pass x through layers, in the quicker order; none at all is the identity."""
+    return reduce(lambda x, node: lower(node)(now, x), pools_first(nodes), x)
 
 
 def device_of(name: str) -> jax.Device:
@@ -201,6 +196,6 @@ def lstm_layer(now: Pass, x: Array, *tensors: Array) -> Array:
 
 def keep_mask(key: Array, p: float, shape: tuple[int, ...], first_row: Array) -> Array:
     """`xtrain.spec.keep_mask`; its `mix` takes JAX's uint32 too, whose products wrap around as NumPy's do."""
-    scramble: Callable[[Any], Array] = mix
+    scramble = cast(Callable[[Any], Array], mix)
     elements = jnp.arange(math.prod(shape), dtype=jnp.uint32) + first_row * np.uint32(math.prod(shape[1:]))
     return (scramble(scramble(elements) ^ key) >> 8 >= threshold(p)).reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from xtrain.spec import OptimizerBase, OptimizerSpec, Rates, State, StepInput
+from xtrain.spec import AdamW, OptimizerBase, OptimizerSpec, Rates, State, StepInput
 from xtrain_jax.model import JaxModel
 from xtrain_jax.modules import Tensors
 from xtrain_jax.updates import UPDATES
@@ -40,10 +40,9 @@ class JaxOptimizer(OptimizerBase[Array]):
     ) -> tuple[Tensors, Tensors]:
         """New tensors and buffers: a pure function, which the training step takes in."""
         spec, now, tensors, buffers = self._spec, Rates(*scalars), dict(tensors), dict(buffers)
-        for name, g in self._prepare(tensors, gradients).items():
-            w, decay = tensors[name], spec.weight_decay if name in self._decayed else 0.0
+        for name, g in self._prepare(tensors, gradients, now).items():
             moments = {buffer: buffers[f"{name}/{buffer}"] for buffer in spec.moments}
-            tensors[name], moments = self._update(spec, w, g, moments, decay, now)
+            tensors[name], moments = self._update(spec, tensors[name], g, moments, now)
             if spec.ema is not None:
                 average = buffers[f"{name}/ema"]
                 moments["ema"] = average + now.average_share * (tensors[name] - average)
@@ -64,16 +63,22 @@ class JaxOptimizer(OptimizerBase[Array]):
         self._updates = int(state["step"])
         self.buffers.update({name: self._model.give(state[name]) for name in self.buffers})
 
-    def _prepare(self, tensors: Tensors, gradients: Tensors) -> Tensors:
-        """Penalties, then clipping by value, then by the norm of all together."""
+    def _prepare(self, tensors: Tensors, gradients: Tensors, now: Rates) -> Tensors:
+        """Penalties, then clipping by value, then by the norm of all together, then weight decay.
+
+        What is 0 is left out here: XLA would compute it.
+        """
         spec, ready = self._spec, dict(gradients)
-        if spec.l1 or spec.l2:
-            for name in self._decayed:
-                ready[name] += spec.l1 * jnp.sign(tensors[name]) + spec.l2 * tensors[name]
+        for name in self._decayed if spec.l1 or spec.l2 else ():
+            ready[name] += spec.l1 * jnp.sign(tensors[name]) + spec.l2 * tensors[name]
         if spec.clip_value is not None:
             ready = {name: jnp.clip(g, -spec.clip_value, spec.clip_value) for name, g in ready.items()}
         if spec.clip_norm is not None:
             norm = jnp.sqrt(sum((g**2).sum() for g in ready.values()))
-            scale = jnp.minimum(1.0, spec.clip_norm / (norm + 1e-6))
-            ready = {name: g * scale for name, g in ready.items()}
+            ready = {name: g * jnp.minimum(1.0, spec.clip_norm / (norm + 1e-6)) for name, g in ready.items()}
+        for name in self._decayed if spec.weight_decay else ():
+            if isinstance(spec, AdamW):
+                tensors[name] *= 1 - now.decay
+            else:
+                ready[name] += spec.weight_decay * tensors[name]
         return ready

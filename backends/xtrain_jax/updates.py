@@ -23,14 +23,9 @@ SHARED: dict[str, Term] = {
 
 Buffers = dict[str, "Array"]
 Updated = tuple["Array", Buffers]
-Update = Callable[[Any, "Array", "Array", Buffers, float, Rates], Updated]
-UPDATES: Lowerings[Update] = Lowerings("jax", "optimizer")
-"""Each takes the spec, a parameter w, its gradient g, its buffers, its decay and the rates of the update, and
-returns a new parameter and new buffers. A term of 0 is left out here: XLA would compute it."""
-
-
-def _decayed(w: Array, g: Array, decay: float) -> Array:
-    return g + decay * w if decay else g
+UPDATES: Lowerings[Callable[[Any, Array, Array, Buffers, Rates], Updated]] = Lowerings("jax", "optimizer")
+"""Each takes the spec, a parameter w, its gradient g, its buffers and the rates of the update, and returns a
+new parameter and new buffers. Weight decay comes before."""
 
 
 def _sgd(spec: SGD) -> str:
@@ -41,9 +36,8 @@ def _sgd(spec: SGD) -> str:
 
 
 @UPDATES.register(SGD, {"name": _sgd, "dampening": "share = 1 - {dampening} from the second update on"})
-def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
+def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
     """torch.optim.SGD: the first update fills the momentum buffer with the gradient, undampened."""
-    g = _decayed(w, g, decay)
     if not spec.momentum:
         return w - now.lr * g, {}
     buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
@@ -59,12 +53,8 @@ _ADAM: dict[str, Term] = {
 
 @UPDATES.register(Adam, _ADAM)
 @UPDATES.register(AdamW, {**_ADAM, "weight_decay": "w * (1 - lr * {weight_decay})"})
-def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
+def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
     """torch.optim.Adam and AdamW: both moments corrected for their start at zero, eps outside the root."""
-    if isinstance(spec, AdamW):
-        w = w * (1 - now.lr * decay) if decay else w
-    else:
-        g = _decayed(w, g, decay)
     beta1, beta2 = now.momentum, spec.betas[1]
     m = beta1 * buffers["exp_avg"] + (1 - beta1) * g
     v = beta2 * buffers["exp_avg_sq"] + (1 - beta2) * g**2
@@ -79,9 +69,8 @@ def _rmsprop(spec: RMSprop) -> str:
 
 
 @UPDATES.register(RMSprop, {"name": _rmsprop})
-def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
+def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
     """torch.optim.RMSprop: eps outside the root, the momentum buffer without lr."""
-    g = _decayed(w, g, decay)
     variance = v = spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2
     new = {"square_avg": v}
     if spec.centered:
@@ -96,8 +85,7 @@ def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, decay: float, n
 @UPDATES.register(
     Adagrad, {"name": "w - lr / (1 + (t - 1) * lr_decay) * g / (jnp.sqrt(sum) + eps), sum + g**2"}
 )
-def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, decay: float, now: Rates) -> Updated:
+def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
     """torch.optim.Adagrad; its lr is decayed already."""
-    g = _decayed(w, g, decay)
     total = buffers["sum"] + g**2
     return w - now.lr * g / (jnp.sqrt(total) + spec.eps), {"sum": total}
