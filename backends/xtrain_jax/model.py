@@ -1,6 +1,6 @@
 """A lowered model: tensors by canonical name, and a pure function over them."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ class JaxModel(ModelBase[Array]):
             self.numerics = partial(jax.default_matmul_precision, _PRODUCTS[precision])
         narrow = jnp.bfloat16 if precision == "bf16" else jnp.float32
         self.native = Network(spec, narrow, unfold=self._where.platform == "cpu")
+        self._words = lru_cache(1)(lambda words: self.give(np.array(words, dtype=np.uint32)))
         self.tensors = self.native.tensors
         for name, tensor in spec.tensors.items():
             self.tensors[name] = self.give(np.zeros(tensor.shape, dtype=np.float32))
@@ -55,6 +56,6 @@ class JaxModel(ModelBase[Array]):
         self.tensors.update(moved)
         return y
 
-    def noise(self, step: StepInput, batch: int = 0) -> NDArray[np.uint32]:
-        """`ModelSpec.noise` as uint32 [1 + dropouts]."""
-        return np.array(self.spec.noise(step, batch), dtype=np.uint32)
+    def noise(self, step: StepInput, batch: int = 0) -> Array:
+        """`ModelSpec.noise` as uint32 [1 + dropouts], on the device; made anew where it has changed."""
+        return self._words(self.spec.noise(step, batch))
