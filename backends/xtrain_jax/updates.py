@@ -1,0 +1,91 @@
+"""Update formulas with their terms, as PyTorch documents them: of one parameter, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from xtrain.plugins import Lazy
+from xtrain.spec import FORMULAS, SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
+
+if TYPE_CHECKING:
+    import jax.numpy as jnp
+    from jax import Array
+else:
+    jnp = Lazy("jax.numpy")
+
+SHARED: dict[str, Term] = {
+    **FORMULAS,
+    "lr": "lr, traced: given to each step",
+    "clip_value": "jnp.clip(g, -{clip_value}, {clip_value})",
+}
+"""Terms of the keys that every optimizer has."""
+
+Buffers = dict[str, "Array"]
+Updated = tuple["Array", Buffers]
+UPDATES: Lowerings[Callable[[Any, Array, Array, Buffers, Rates], Updated]] = Lowerings("jax", "optimizer")
+"""Each takes the spec, a parameter w, its gradient g, its buffers and the rates of the update, and returns a
+new parameter and new buffers. Weight decay comes before."""
+
+
+def _sgd(spec: SGD) -> str:
+    direction = "g + momentum * buffer" if spec.nesterov else "buffer"
+    return (
+        f"w - lr * ({direction}), buffer = momentum * buffer + share * g" if spec.momentum else "w - lr * g"
+    )
+
+
+@UPDATES.register(SGD, {"name": _sgd, "dampening": "share = 1 - {dampening} from the second update on"})
+def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+    """torch.optim.SGD: the first update fills the momentum buffer with the gradient, undampened."""
+    if not spec.momentum:
+        return w - now.lr * g, {}
+    buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
+    direction = g + now.momentum * buffer if spec.nesterov else buffer
+    return w - now.lr * direction, {"momentum_buffer": buffer}
+
+
+_ADAM: dict[str, Term] = {
+    "name": "w - lr / (1 - b1**t) * m / (jnp.sqrt(v / (1 - b2**t)) + eps)",
+    "betas": "b1, b2 = {betas[0]}, {betas[1]}",
+}
+
+
+@UPDATES.register(Adam, _ADAM)
+@UPDATES.register(AdamW, {**_ADAM, "weight_decay": "w * (1 - lr * {weight_decay})"})
+def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+    """torch.optim.Adam and AdamW: both moments corrected for their start at zero, eps outside the root."""
+    beta1, beta2 = now.momentum, spec.betas[1]
+    m = beta1 * buffers["exp_avg"] + (1 - beta1) * g
+    v = beta2 * buffers["exp_avg_sq"] + (1 - beta2) * g**2
+    w = w - now.lr / now.mean_correction * m / (jnp.sqrt(v / now.square_correction) + spec.eps)
+    return w, {"exp_avg": m, "exp_avg_sq": v}
+
+
+def _rmsprop(spec: RMSprop) -> str:
+    variance = "v - mean(g)**2" if spec.centered else "v"
+    end = "w - lr * buffer, buffer = momentum * buffer + d" if spec.momentum else "w - lr * d"
+    return f"{end}, d = g / (jnp.sqrt({variance}) + eps), v = alpha * v + (1 - alpha) * g**2"
+
+
+@UPDATES.register(RMSprop, {"name": _rmsprop})
+def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+    """torch.optim.RMSprop: eps outside the root, the momentum buffer without lr."""
+    variance = v = spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2
+    new = {"square_avg": v}
+    if spec.centered:
+        new["grad_avg"] = spec.alpha * buffers["grad_avg"] + (1 - spec.alpha) * g
+        variance = v - new["grad_avg"] ** 2
+    direction = g / (jnp.sqrt(variance) + spec.eps)
+    if spec.momentum:
+        direction = new["momentum_buffer"] = now.momentum * buffers["momentum_buffer"] + direction
+    return w - now.lr * direction, new
+
+
+@UPDATES.register(
+    Adagrad, {"name": "w - lr / (1 + (t - 1) * lr_decay) * g / (jnp.sqrt(sum) + eps), sum + g**2"}
+)
+def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+    """torch.optim.Adagrad; its lr is decayed already."""
+    total = buffers["sum"] + g**2
+    return w - now.lr * g / (jnp.sqrt(total) + spec.eps), {"sum": total}
