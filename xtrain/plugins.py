@@ -57,6 +57,12 @@ def names() -> list[str]:
     return list(dict.fromkeys(entry.name for entry in importlib.metadata.entry_points(group=GROUP)))
 
 
+def package(name: str) -> str:
+    """The package that an installed backend's entry point names; it is not imported."""
+    (entry, *_) = importlib.metadata.entry_points(group=GROUP, name=name)
+    return entry.module.partition(".")[0]
+
+
 def load(
     name: str, device: str = "auto", threads: int | None = None, precision: Precision = "float32"
 ) -> Backend:

@@ -1,6 +1,12 @@
-"""Loops written by hand, as processes of their own: the scripts of benchmarks/native."""
+"""Loops written by hand, as processes of their own: scripts of benchmarks/native, and of other packages.
 
+A backend of another package brings its own, NAME_native.py beside its modules. It has one style, arrays in
+memory, and may import `harness` and `arrays` of benchmarks/native, which are put on its path.
+"""
+
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -8,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xtrain import homes
+from xtrain import homes, plugins
 from xtrain.bench.trial import WARM_UP, Limit, Trial
 from xtrain.data.files import roots
 from xtrain.errors import UsageError, XtrainError, suggest
@@ -42,7 +48,7 @@ def chosen(names: Sequence[str], recipe: Recipe, backends: Sequence[str]) -> lis
         backends: whose scripts are meant; one without a script has none.
 
     """
-    scripts = {path.name.removesuffix(_SUFFIX) for path in _folder().glob(f"*{_SUFFIX}")}
+    scripts = _scripts()
     own = [backend for backend in backends if backend in scripts]
     found: list[Loop] = []
     for name in names:
@@ -50,7 +56,9 @@ def chosen(names: Sequence[str], recipe: Recipe, backends: Sequence[str]) -> lis
         if name in scripts:
             found.append(Loop(name, "resident"))
         elif set(styles) <= set(STYLES):
-            found += [Loop(backend, style) for backend in own for style in styles]
+            found += [
+                Loop(each, style) for each in own for style in styles if style in _styles(scripts[each])
+            ]
         else:
             remedy = suggest(name, ["native", *STYLES, *sorted(scripts)])
             raise UsageError(f"--against {name}: there is no such loop", remedy=remedy)
@@ -67,16 +75,42 @@ def chosen(names: Sequence[str], recipe: Recipe, backends: Sequence[str]) -> lis
 def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> Trial:
     """Run a loop for so many steps, or so many seconds."""
     python = str(homes.find(loop.script) or sys.executable)
-    command = [python, str(_folder() / f"{loop.script}{_SUFFIX}"), recipe.name]
+    command = [python, str(_scripts()[loop.script]), recipe.name]
     command += ["--style", loop.style, "--data", str(_data(recipe, data_dir))]
     command += ["--steps", str(WARM_UP + limit.steps), "--seconds", str(limit.seconds)]
     with tempfile.TemporaryDirectory() as folder:  # MindSpore leaves files in the working directory
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(_folder())},
+        )
     if done.returncode:
         raise XtrainError(f"the loop {loop} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
     record = json.loads(done.stdout.splitlines()[-1])
     steps, [seconds] = record["steps"] - WARM_UP, record["seconds_per_step"]
     return Trial(steps, recipe.data.batch_size, seconds * steps, peak_memory=record.get("peak_memory"))
+
+
+def _scripts() -> dict[str, Path]:
+    """By name of the backend, or of what is no backend."""
+    ours = {path.name.removesuffix(_SUFFIX): path for path in _folder().glob(f"*{_SUFFIX}")}
+    brought = {name: path for name in plugins.names() if (path := _brought(name)) is not None}
+    return brought | ours
+
+
+def _brought(backend: str) -> Path | None:
+    """The script beside the modules of a backend's package; nothing of it is imported."""
+    spec = importlib.util.find_spec(plugins.package(backend))
+    places = (Path(each) / f"{backend}{_SUFFIX}" for each in (spec and spec.submodule_search_locations) or ())
+    return next((place for place in places if place.is_file()), None)
+
+
+def _styles(script: Path) -> tuple[str, ...]:
+    """Another package's loop keeps its arrays in memory."""
+    return STYLES if script.parent == _folder() else ("resident",)
 
 
 def _folder() -> Path:

@@ -9,14 +9,13 @@ The file lies in the package that the backend's entry point names. A row that is
 what is mended has to leave the list.
 """
 
-import importlib.metadata
 import tomllib
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import Any
 
+from xtrain import plugins
 from xtrain.errors import UsageError
-from xtrain.plugins import GROUP
 
 FILE = "conformance.toml"
 
@@ -39,8 +38,7 @@ class Deviation:
 
 def known(backend: str) -> dict[str, Deviation]:
     """Those that a backend's package states, by row. `UsageError` where the file is not as it should be."""
-    (entry, *_) = importlib.metadata.entry_points(group=GROUP, name=backend)
-    path = files(entry.module.partition(".")[0]) / FILE
+    path = files(plugins.package(backend)) / FILE
     if not path.is_file():
         return {}
     try:
