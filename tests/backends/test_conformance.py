@@ -10,7 +10,7 @@ import pytest
 from xtrain import plugins
 from xtrain.system.isolated import isolated
 
-BACKENDS = ("numpy", "torch", "paddle", "mindspore")
+BACKENDS = ("numpy", "torch", "paddle", "mindspore", "jax")
 ROWS = 575
 """How many rows the suite has for every backend: to be changed with it, so that none is lost unseen."""
 ROWS_OF_FLOAT64 = 37

@@ -87,7 +87,7 @@ def test_the_native_module_gives_what_predict_says(backend, run):
 @pytest.fixture
 def alone(monkeypatch):
     """Other tests of this process may have loaded a framework."""
-    for name in ("torch", "paddle", "mindspore"):
+    for name in ("torch", "paddle", "mindspore", "jax"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 

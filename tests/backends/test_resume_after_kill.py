@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from xtrain import Run
 
-BACKENDS = ("numpy", "torch", "paddle", "mindspore")
+BACKENDS = ("numpy", "torch", "paddle", "mindspore", "jax")
 STEPS = 12 * 23  # of digits_cnn: convolutions, dropout, Adam
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 RECORD = Path(__file__).parent / "record.py"
-BACKENDS = ("numpy", "torch", "paddle", "mindspore")
+BACKENDS = ("numpy", "torch", "paddle", "mindspore", "jax")
 DROPOUTS = (0.0, 0.25)
 BOUNDS = {"mnist_mlp": 1e-5, "cifar10_lenet": 5e-5, "cifar10_simplecnn": 5e-5}
 every_recipe = pytest.mark.parametrize(("recipe", "bound"), BOUNDS.items(), ids=BOUNDS)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-BACKENDS = ("numpy", "torch", "paddle", "mindspore")
+BACKENDS = ("numpy", "torch", "paddle", "mindspore", "jax")
 LEVELS = {"P1", "P2", "P3", "P4", "P5"}
 # Of the trajectory: an epoch, the default, has 23; the convolutions take the most of the time.
 STEPS = {"digits_mlp": 23, "digits_cnn": 12}

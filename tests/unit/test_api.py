@@ -16,7 +16,7 @@ from xtrain.errors import BackendError, RecipeError, UsageError, XtrainError
 from xtrain.runs import checkpoint as checkpoints
 from xtrain.training.observers import curves
 
-FRAMEWORKS = ("torch", "paddle", "mindspore")
+FRAMEWORKS = ("torch", "paddle", "mindspore", "jax")
 QUICK = {"model.hidden": [], "loop.epochs": 1, "data.batch_size": 400}
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"torch", "paddle", "mindspore"}
+FRAMEWORKS = {"torch", "paddle", "mindspore", "jax"}
 HEAVY = FRAMEWORKS | {"torchvision", "matplotlib", "scipy", "sklearn", "onnx"}
 SHOW = """
 import json, sys
@@ -50,7 +50,7 @@ def test_it_loads_nothing_heavy(code):
     assert loaded(code) & HEAVY == set()
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "paddle", "mindspore"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "paddle", "mindspore", "jax"])
 def test_importing_a_backend_or_making_it_loads_no_framework(name):
     assert loaded(f"import xtrain_{name}") & HEAVY == set()
     explain = "made.environment(None, 1); made.explain(r.bind().model, r.loss, r.optimizer)"

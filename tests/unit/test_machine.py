@@ -82,7 +82,12 @@ def asked(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "platform", counting := Platform())
     monkeypatch.setattr(curves, "draw", lambda runs, path: None)
     monkeypatch.delenv("XTRAIN_TUNE_MEMORY", raising=False)
-    for name in ("torch", "paddle", "mindspore"):  # with one of them loaded it would be another process
+    for name in (
+        "torch",
+        "paddle",
+        "mindspore",
+        "jax",
+    ):  # with one of them loaded it would be another process
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     few(monkeypatch)

@@ -57,7 +57,7 @@ def chosen(names: Sequence[str], recipe: Recipe, backends: Sequence[str]) -> lis
             found.append(Loop(name, "resident"))
         elif set(styles) <= set(STYLES):
             found += [
-                Loop(each, style) for each in own for style in styles if style in _styles(scripts[each])
+                Loop(each, style) for each in own for style in _styles(scripts[each]) if style in styles
             ]
         else:
             remedy = suggest(name, ["native", *STYLES, *sorted(scripts)])
@@ -78,6 +78,7 @@ def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> 
     command = [python, str(_scripts()[loop.script]), recipe.name]
     command += ["--style", loop.style, "--data", str(_data(recipe, data_dir))]
     command += ["--steps", str(WARM_UP + limit.steps), "--seconds", str(limit.seconds)]
+    on_path = os.environ.get("PYTHONPATH")
     with tempfile.TemporaryDirectory() as folder:  # MindSpore leaves files in the working directory
         done = subprocess.run(
             command,
@@ -85,7 +86,7 @@ def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> 
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(_folder())},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(_folder()), on_path)))},
         )
     if done.returncode:
         raise XtrainError(f"the loop {loop} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
