@@ -87,7 +87,7 @@ def asked(tmp_path, monkeypatch):
         "paddle",
         "mindspore",
         "jax",
-    ):  # with one of them loaded it would be another process
+    ):  # else it were another process
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     few(monkeypatch)
