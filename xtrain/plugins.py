@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pluggy
@@ -57,10 +58,12 @@ def names() -> list[str]:
     return list(dict.fromkeys(entry.name for entry in importlib.metadata.entry_points(group=GROUP)))
 
 
-def package(name: str) -> str:
-    """The package that an installed backend's entry point names; it is not imported."""
+def beside(name: str, file: str) -> Path | None:
+    """A file in the package that a backend's entry point names; nothing of it is imported."""
     (entry, *_) = importlib.metadata.entry_points(group=GROUP, name=name)
-    return entry.module.partition(".")[0]
+    spec = importlib.util.find_spec(entry.module.partition(".")[0])
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return next((path for folder in folders if (path := Path(folder) / file).is_file()), None)
 
 
 def load(

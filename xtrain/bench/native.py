@@ -4,7 +4,6 @@ A backend of another package brings its own, NAME_native.py beside its modules. 
 memory, and may import `harness` and `arrays` of benchmarks/native, which are put on its path.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -98,15 +97,8 @@ def measure(loop: Loop, recipe: Recipe, data_dir: Path | None, limit: Limit) -> 
 def _scripts() -> dict[str, Path]:
     """By name of the backend, or of what is no backend."""
     ours = {path.name.removesuffix(_SUFFIX): path for path in _folder().glob(f"*{_SUFFIX}")}
-    brought = {name: path for name in plugins.names() if (path := _brought(name)) is not None}
-    return brought | ours
-
-
-def _brought(backend: str) -> Path | None:
-    """The script beside the modules of a backend's package; nothing of it is imported."""
-    spec = importlib.util.find_spec(plugins.package(backend))
-    places = (Path(each) / f"{backend}{_SUFFIX}" for each in (spec and spec.submodule_search_locations) or ())
-    return next((place for place in places if place.is_file()), None)
+    brought = {name: plugins.beside(name, f"{name}{_SUFFIX}") for name in plugins.names()}
+    return {name: path for name, path in brought.items() if path} | ours
 
 
 def _styles(script: Path) -> tuple[str, ...]:

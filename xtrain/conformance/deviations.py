@@ -11,7 +11,6 @@ what is mended has to leave the list.
 
 import tomllib
 from dataclasses import dataclass, fields
-from importlib.resources import files
 from typing import Any
 
 from xtrain import plugins
@@ -38,8 +37,8 @@ class Deviation:
 
 def known(backend: str) -> dict[str, Deviation]:
     """Those that a backend's package states, by row. `UsageError` where the file is not as it should be."""
-    path = files(plugins.package(backend)) / FILE
-    if not path.is_file():
+    path = plugins.beside(backend, FILE)
+    if path is None:
         return {}
     try:
         listed = tomllib.loads(path.read_text(encoding="utf-8"))
