@@ -13,7 +13,7 @@ from xtrain.spec.augment import (
     Transform,
 )
 from xtrain.spec.bases import BackendBase, DatasetBase, ModelBase, OptimizerBase
-from xtrain.spec.dropout import keep_mask
+from xtrain.spec.dropout import MULTIPLIERS, SHIFTS, keep_mask, mix, threshold
 from xtrain.spec.layer import AnyLayer, Layer
 from xtrain.spec.layers import (
     LSTM,
@@ -55,8 +55,10 @@ __all__ = [
     "FORMULAS",
     "LSTM",
     "MSE",
+    "MULTIPLIERS",
     "NLL",
     "SGD",
+    "SHIFTS",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -118,8 +120,10 @@ __all__ = [
     "masked",
     "mean_of",
     "metrics",
+    "mix",
     "pools_first",
     "rates",
     "targets",
+    "threshold",
     "trace",
 ]
