@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="leave the thorough rows out")
 
 
+@pytest.hookimpl(trylast=True)  # after `plugin`, which knows what is wrong with the backend
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "thorough: left out by --quick; other rows find most of what it finds")
     config.addinivalue_line("markers", "needs(level): what the row needs besides its parameters")
