@@ -49,6 +49,7 @@ def parts(backend: Backend) -> Parts:
     return parts
 
 
+@pytest.mark.needs("optimizers")
 def test_the_weights_that_were_loaded_are_copied(parts: Parts) -> None:
     """The caller's memory changes after the load, and the model's weights do not."""
     before = parts.model.state()
@@ -58,6 +59,7 @@ def test_the_weights_that_were_loaded_are_copied(parts: Parts) -> None:
     assert_same(parts.model.state(), before)
 
 
+@pytest.mark.needs("optimizers")
 def test_the_optimizer_state_that_was_loaded_is_copied(parts: Parts) -> None:
     before = parts.optimizer.state()
     given = suited(before)
@@ -66,6 +68,7 @@ def test_the_optimizer_state_that_was_loaded_is_copied(parts: Parts) -> None:
     assert_same(parts.optimizer.state(), before)
 
 
+@pytest.mark.needs("optimizers")
 def test_training_writes_into_nothing_of_the_callers(parts: Parts, backend: Backend) -> None:
     """An update in place reaches neither what was loaded nor what was handed out."""
     loaded = suited(parts.model.state()), suited(parts.optimizer.state())
@@ -78,6 +81,7 @@ def test_training_writes_into_nothing_of_the_callers(parts: Parts, backend: Back
         assert_same(found, right)
 
 
+@pytest.mark.needs("optimizers")
 def test_what_is_handed_out_is_a_copy(parts: Parts) -> None:
     """Whoever writes into it changes neither the model nor the optimizer."""
     wanted = copied(parts.model.state()), copied(parts.optimizer.state())

@@ -26,6 +26,7 @@ CHANGED_BY_UNCHANGED = 5.0
 STEP_BY_REFERENCE = 60.0
 
 
+@pytest.mark.needs("optimizers")
 def test_nothing_is_compiled_again(backend: Backend, reference: Backend) -> None:
     """Fifty steps over batches of one size: some repeat their values, some have values that are new.
 
