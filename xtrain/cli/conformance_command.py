@@ -12,7 +12,11 @@ from xtrain.conformance import main
 @click.option("--threads", type=click.IntRange(min=1))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]...")
 def command(backend: str, device: str, threads: int | None, arguments: tuple[str, ...]) -> int:
-    """Compare a backend with the NumPy reference, layer by layer, optimizer by optimizer."""
+    """Compare a backend with the NumPy reference, layer by layer, optimizer by optimizer.
+
+    --json FILE writes a report, and a badge beside it; --quick leaves out rows of which most is found by
+    others. -k WORD, -x, -n 4 and other arguments are pytest's.
+    """
     given = ["--backend", backend, "--device", device]
     given += ["--threads", str(threads)] if threads else []
     if homes.find(backend):

@@ -10,6 +10,7 @@ what is mended has to leave the list.
 """
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -44,18 +45,23 @@ def known(backend: str) -> dict[str, Deviation]:
         listed = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"can't be read: {error}", where=path) from error
-    found = [_deviation(path, each) for each in listed.pop("deviation", [])]
+    rows = listed.pop("deviation", [])
+    if not isinstance(rows, list):
+        raise UsageError(f"deviation = {rows!r:.120} is no list", where=path, remedy="give [[deviation]]")
+    found = [_deviation(path, each) for each in rows]
     if listed:
         raise UsageError(
             f"has {', '.join(listed)}, which is no key", where=path, remedy="give [[deviation]] only"
         )
+    if twice := [row for row, count in Counter(each.row for each in found).items() if count > 1]:
+        raise UsageError(f"has {', '.join(twice)} twice", where=path, remedy="take one of them out")
     return {each.row: each for each in found}
 
 
 def _deviation(path: Any, given: Any) -> Deviation:
     wanted = [field.name for field in fields(Deviation)]
     whole = isinstance(given, dict) and sorted(given) == sorted(wanted)
-    if not whole or not all(isinstance(value, str) for value in given.values()):
-        remedy = f"it has {', '.join(wanted)}, all of them texts"
+    if not whole or not all(isinstance(value, str) and value.strip() for value in given.values()):
+        remedy = f"it has {', '.join(wanted)}, all of them texts, none empty"
         raise UsageError(f"{given!r:.120} is no deviation", where=path, remedy=remedy)
     return Deviation(**given)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from xtrain.conformance.cases import Case
+from xtrain.conformance.cases import LOSSES, Case
+from xtrain.conformance.computed import UPDATES
 from xtrain.spec import (
     LSTM,
     SGD,
@@ -33,15 +34,21 @@ LEVELS = {
 }
 _CORE = (Flatten, Linear, ReLU, Dropout, LogSoftmax)
 _SEQUENCES = (Rows, LSTM, Last)
+_NAMED: dict[str, Optimizer | Loss] = {**UPDATES, **LOSSES}
 _OF_SGD = {"name", "lr", "momentum", "dampening", "nesterov", "weight_decay"}
 
 
 def needs(given: Iterable[Any]) -> frozenset[str]:
-    """The levels beyond `core` that a row needs, by its parameters: cases, models, optimizers, losses."""
+    """The levels beyond `core` that a row needs, by its parameters.
+
+    Cases, models, optimizers, losses, and names that the suite has for the last two.
+    """
     return frozenset(level for value in given for level in _of(value))
 
 
 def _of(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        return _of(_NAMED.get(value))
     if isinstance(value, Case):
         return _of(value.model)
     if isinstance(value, ModelSpec):

@@ -24,12 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="leave the thorough rows out")
 
 
+@pytest.hookimpl(trylast=True)  # after `plugin`, which knows what is wrong with the backend
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "thorough: left out by --quick; other rows find most of what it finds")
     config.addinivalue_line("markers", "needs(level): what the row needs besides its parameters")
     path: Path | None = config.getoption("--json")
     if path and not path.absolute().parent.is_dir():
         raise pytest.UsageError(f"--json {path}: there is no folder {path.absolute().parent}")
+    if path and (path.is_dir() or path.suffix == ".svg"):
+        raise pytest.UsageError(f"--json {path}: give the name of a file, such as conformance.json")
     try:
         known = deviations.known(config.getoption("--backend"))
     except XtrainError as error:
@@ -97,7 +100,9 @@ class Outcomes:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the row: of its call, and of what did not pass before or after it."""
-        outcome, reason, needed = report.xtrain
+        # One that a process of -n left behind when it died has not been judged.
+        died = ["failed", str(report.longrepr), []]
+        outcome, reason, needed = getattr(report, "xtrain", died)
         if report.when == "call" or outcome != "passed":
             seconds = round(report.duration, 3)
             self._rows[report.nodeid] = Row(report.nodeid, tuple(needed), outcome, seconds, reason)
@@ -127,7 +132,8 @@ class Outcomes:
 
     def _selected(self) -> bool:
         """Whether the user chose among the rows."""
-        chosen = ("keyword", "markexpr", "deselect", "lf", "maxfail")
+        chosen: tuple[str, ...] = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "maxfail")
+        chosen += ("collectonly", "setuponly")  # no row runs
         return any(self._config.getoption(name, None) for name in chosen) or len(self._config.args) > 1
 
     def _report(self, whole: bool) -> Report:

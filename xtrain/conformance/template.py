@@ -8,7 +8,7 @@ from xtrain import plugins
 from xtrain.errors import UsageError, XtrainError
 
 _WORDS = "newbackend", "NewBackend"
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a distribution and a module too
 
 
 def write(name: str, folder: Path) -> None:
@@ -25,16 +25,20 @@ def write(name: str, folder: Path) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise UsageError(
             f"{name!r} is no name of a backend",
-            remedy="give small letters, digits and _, such as my_framework",
+            remedy="give small letters, digits and _ between them, at most 40, such as my_framework",
         )
     if name in plugins.names():
         raise UsageError(f"there is a backend {name!r} already", remedy="choose another name")
     try:
+        folder = folder.resolve()  # of a/.. is seen what it is
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError("exists", where=folder, remedy="choose another --out")
-        for path in sorted(_template().rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                target = folder / _renamed(str(path.relative_to(_template())), name)
+        template = _template()
+        for path in sorted(template.rglob("*")):
+            relative = path.relative_to(template)
+            caches = any(part.startswith((".", "__pycache__")) for part in relative.parts)  # of tools
+            if path.is_file() and not caches:
+                target = folder / _renamed(str(relative), name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(_renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
     except OSError as error:

@@ -53,6 +53,7 @@ def test_each_step_takes_its_own_values(
     against_noise(lambda seed: train(reference, seed), train(backend))
 
 
+@pytest.mark.needs("images")
 def test_running_statistics_move_once_for_each_batch(backend: Backend, reference: Backend) -> None:
     """Of the batches of one step, in their order, as if each were a step of its own.
 
@@ -77,6 +78,7 @@ def test_running_statistics_move_once_for_each_batch(backend: Backend, reference
     against_noise(wanted, step_over_all(backend))
 
 
+@pytest.mark.needs("images")
 def test_a_trace_in_training_moves_the_statistics(backend: Backend, reference: Backend) -> None:
     """As a training step does; twice over, so that they are moved and not set."""
     data, step = split(CONVOLUTIONAL), step_input(CONVOLUTIONAL)

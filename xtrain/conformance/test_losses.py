@@ -62,6 +62,7 @@ def test_every_key_is_explained(loss: LossSpec, backend: Backend) -> None:
     assert backend.explain(model(loss), loss, SGD())["loss"]
 
 
+@pytest.mark.needs("optimizers")
 def test_an_explanation_follows_the_loss(backend: Backend) -> None:
     terms = {name: backend.explain(model(loss), loss, SGD())["loss"] for name, loss in LOSSES.items()}
     assert len(set(terms.values())) == len(terms), terms

@@ -43,8 +43,8 @@ def suited(state: State) -> State:
 
 @pytest.fixture
 def parts(backend: Backend) -> Parts:
-    """After a step of Adam, so that its buffers hold something."""
-    parts = build(backend, MLP, OPTIMIZERS["adam"])
+    """After a step with momentum, so that its buffers hold something."""
+    parts = build(backend, MLP, OPTIMIZERS["sgd_momentum"])
     parts.optimizer.step(fed_gradients(1), StepInput(1, 0.01))
     return parts
 

@@ -7,6 +7,6 @@ from xtrain.protocols import Backend
 @hookimpl
 def xtrain_backend(device: str, threads: int | None) -> Backend:
     """Make the backend for one device."""
-    from xtrain_newbackend.backend import NewBackend
+    from xtrain_newbackend.backend import NewBackendBackend
 
-    return NewBackend(device, threads)
+    return NewBackendBackend(device, threads)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import FORMULAS, BackendBase, ModelSpec, Probe
+
 from xtrain_newbackend.layers import LAYERS
 from xtrain_newbackend.losses import LOSSES
 from xtrain_newbackend.updates import UPDATES
 
 
-class NewBackend(BackendBase):
+class NewBackendBackend(BackendBase):
     """Neither importing this module nor making the backend may import the framework."""
 
     name, contract = "newbackend", 1

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from xtrain.spec import DatasetBase, Draws, Split
+
 from xtrain_newbackend.unwritten import unwritten
 
 

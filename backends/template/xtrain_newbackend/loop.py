@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xtrain.spec import LossSpec, Metrics, State, StepInput
+
 from xtrain_newbackend.losses import LOSSES
 from xtrain_newbackend.model import NewBackendModel
 from xtrain_newbackend.optimizer import NewBackendOptimizer

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from xtrain.spec import Array, ModelBase, ModelSpec, Node, Precision
+
 from xtrain_newbackend.layers import lower
 from xtrain_newbackend.unwritten import unwritten
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from xtrain.spec import OptimizerBase, OptimizerSpec, State, StepInput
+
 from xtrain_newbackend.model import NewBackendModel
 from xtrain_newbackend.unwritten import unwritten
 from xtrain_newbackend.updates import UPDATES
