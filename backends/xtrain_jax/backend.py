@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from xtrain.plugins import Lazy, resolve_device
-from xtrain.spec import BackendBase, ModelSpec, Precision, Probe
+from xtrain.spec import FORMULAS, BackendBase, ModelSpec, Probe
 from xtrain_jax.layers import LAYERS
 from xtrain_jax.losses import LOSSES
-from xtrain_jax.updates import SHARED, UPDATES
+from xtrain_jax.updates import UPDATES
 
 jax: Any = Lazy("jax")
 
@@ -18,31 +18,31 @@ _REPEATABLE = "--xla_gpu_deterministic_ops=true"
 class JaxBackend(BackendBase):
     """Compiled steps, in float32 or bfloat16, on a GPU in TF32 as well."""
 
-    name = "jax"
-    framework = "jax"
+    name, framework, contract, rank = "jax", "jax", 1, 100
     install = "pip install crosstrain-jax"
-    rank = 100
     package, prefix = "xtrain_jax", "Jax"
-    tables = (LAYERS, LOSSES, UPDATES, SHARED)
+    tables = (LAYERS, LOSSES, UPDATES, FORMULAS)
 
     def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
         """Kernels of a GPU that repeat, beside what XLA is told already; threads of the CPU."""
-        told = os.environ.get("XLA_FLAGS", "").split()
-        flags = told if _REPEATABLE in told else [*told, _REPEATABLE]
-        return {"XLA_FLAGS": " ".join(flags)} | ({"PJRT_NPROC": str(threads)} if threads else {})
+        told = os.environ.get("XLA_FLAGS", "")
+        flags = told if _REPEATABLE in told else f"{told} {_REPEATABLE}".strip()
+        return {"XLA_FLAGS": flags} | ({"PJRT_NPROC": str(threads)} if threads else {})
 
     def found(self) -> Probe:
         """Version, devices, and precisions of the backend's own device."""
         devices = _devices()
         gpu = self.device.startswith("gpu") or (self.device == "auto" and "gpu:0" in devices)
-        more: tuple[Precision, ...] = ("tf32", "bf16") if gpu else ("bf16",)
-        why = "fp16 needs a loss scale, which this backend has not" + ("" if gpu else "; tf32 is a GPU's")
-        return Probe(jax.__version__, devices, ("float32", *more), modes=("jit",), notes={"precision": why})
+        precisions = ("float32", "tf32", "bf16") if gpu else ("float32", "bf16")
+        notes = {"precision": "fp16 needs a loss scale, which this backend has not; tf32 is a GPU's"}
+        newer = jax.__version_info__ >= (0, 10)  # 0.7 makes a CPU wait where memory is donated
+        return Probe(jax.__version__, devices, precisions, ("jit",), notes=notes, asynchronous=newer)
 
-    def open(self) -> str:
-        """Resolve the device; ours and JAX's names are the same."""
+    def open(self) -> Any:
+        """Resolve the device, and return JAX's own object for it."""
         self.device = resolve_device(self.name, self.device, _devices())
-        return self.device
+        kind, _, index = self.device.partition(":")
+        return jax.devices(kind)[int(index or 0)]
 
 
 def _devices() -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """One split as batches of JAX arrays."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,29 +9,24 @@ from jax import Array
 from numpy.typing import NDArray
 
 from xtrain.data.batches import assemble, prefetch
-from xtrain.spec import DatasetBase, Draws, Split
-from xtrain_jax.modules import device_of
+from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[Array, Array]
 
 
 class JaxDataset(DatasetBase):
-    """Batches made by NumPy on a thread, ahead of their use, and put on the device there."""
+    """Batches made by NumPy on a thread, ahead of their use, and put on the device there.
 
-    def __init__(self, split: Split, device: str) -> None:
-        super().__init__(split, device)
-        self._where = device_of(device)
+    On a CPU they stay where NumPy made them: the arrays are fresh, so nobody else writes to them.
+    """
+
+    _device: Any
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int32 [B]: JAX has no int64 unless all of it has."""
-        return prefetch(self._placed(draws))
+        made = assemble(self._split, draws)
+        return prefetch(jax.device_put((x, labels.astype(np.int32)), self._device) for x, labels in made)
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The same as arrays."""
-        images, labels = batch
-        return np.array(images), np.array(labels, dtype=np.int64)
-
-    def _placed(self, draws: Draws) -> Iterator[Batch]:
-        # On a CPU a batch stays where NumPy made it: the arrays are fresh, so nobody else writes to them.
-        for images, labels in assemble(self._split, draws):
-            yield jax.device_put((images, labels.astype(np.int32)), self._where)
+        return np.array(batch[0]), np.array(batch[1], dtype=np.int64)

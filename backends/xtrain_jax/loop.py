@@ -1,8 +1,7 @@
 """Training and evaluation steps, each one compiled function."""
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from xtrain_jax.optimizer import JaxOptimizer
 Handle = list[Array]
 """A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
-Given = tuple[Batch, Any, Any]
+Given = tuple[Batch, float, Noise]
 """A batch, the upstream gradient of its loss, and the noise of its dropout masks."""
 
 
@@ -28,29 +27,25 @@ class JaxLoop:
     def __init__(self, model: JaxModel, loss: LossSpec, optimizer: JaxOptimizer) -> None:
         self._model, self._optimizer = model, optimizer
         self._loss_sum = partial(LOSSES.of(loss), loss)
-        self._share = lru_cache(1)(jnp.float32)  # anew where it has changed
         # What is donated is gone after the call: its memory becomes the result's.
         self._step = jax.jit(self._whole, donate_argnums=(0, 1))
-        self._add = jax.jit(self._backward, donate_argnums=2)
-        self._evaluate = jax.jit(self._forward)
+        self._add = jax.jit(self._backward, donate_argnums=1)
+        self._evaluate = jax.jit(lambda tensors, batch: self._forward({}, tensors, batch)[1][1])
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
-        """One update from the loss over all samples of all batches together."""
-        if len(batches) > 1:
-            gradients, handle = self._gradients(batches, step)
-            self._optimizer.update(gradients, step)
-            return handle
-        model, optimizer = self._model, self._optimizer
-        with model.numerics():
-            given, scalars = self._given(batches[0], step), optimizer.advance(step)
-            tensors, buffers, figures = self._step(model.tensors, optimizer.buffers, given, scalars)
-        optimizer.keep(tensors, buffers)
-        return [figures]
+        """One update from the loss over all samples of all batches together.
+
+        The last batch's gradients and the update are one function, and with a single batch they are all.
+        """
+        sums, handle = self._gradients(batches[:-1], step)
+        given, scalars = self._given(batches[-1], step, len(handle)), self._optimizer.advance(step)
+        *new, figures = self._step(self._model.tensors, self._optimizer.buffers, sums, given, scalars)
+        self._optimizer.keep(*new)
+        return [*handle, figures]
 
     def eval_step(self, batch: Batch) -> Handle:
         """Loss and correct predictions in evaluation mode."""
-        with self._model.numerics():
-            return [self._evaluate(self._model.tensors, batch)[1]]
+        return [self._evaluate(self._model.tensors, batch)]
 
     def read(self, handles: Sequence[Handle]) -> list[Metrics]:
         """The figures of each step."""
@@ -59,49 +54,41 @@ class JaxLoop:
     def gradients(self, batch: Batch, step: StepInput) -> State:
         """Gradient of the batch's loss by each parameter."""
         gradients, _ = self._gradients([batch], step)
-        return {name: self._model.take(name, gradient) for name, gradient in gradients.items()}
+        return {name: self._model.take(name, gradient) for name, gradient in (gradients or {}).items()}
 
-    def _gradients(self, batches: Sequence[Batch], step: StepInput) -> tuple[Tensors, Handle]:
+    def _gradients(self, batches: Sequence[Batch], step: StepInput) -> tuple[Tensors | None, Handle]:
         """Those of all batches added up, each batch going on from the statistics of the one before."""
-        sums: Any = None
-        handle = []
+        sums, handle = None, []
         for index, batch in enumerate(batches):
-            with self._model.numerics():
-                given = self._given(batch, step, index)
-                sums, moved, figures = self._add(self._model.tensors, given, sums)
+            sums, moved, figures = self._add(self._model.tensors, sums, self._given(batch, step, index))
             self._model.tensors.update(moved)
             handle.append(figures)
         return sums, handle
 
-    def _given(self, batch: Batch, step: StepInput, index: int = 0) -> Given:
-        return batch, self._share(step.share), self._model.noise(step, index)
+    def _given(self, batch: Batch, step: StepInput, index: int) -> Given:
+        return batch, step.share, self._model.noise(step, index)
 
     # Pure functions, which are compiled.
 
     def _whole(
-        self, tensors: Tensors, buffers: Tensors, given: Given, scalars: Array
+        self, tensors: Tensors, buffers: Tensors, sums: Tensors | None, given: Given, scalars: Array
     ) -> tuple[Tensors, Tensors, Array]:
         """Forward, backward and update: new tensors and buffers, and the figures before the update."""
-        gradients, moved, figures = self._backward(tensors, given)
+        gradients, moved, figures = self._backward(tensors, sums, given)
         return *self._optimizer.apply({**tensors, **moved}, buffers, gradients, scalars), figures
 
     def _backward(
-        self, tensors: Tensors, given: Given, sums: Tensors | None = None
+        self, tensors: Tensors, sums: Tensors | None, given: Given
     ) -> tuple[Tensors, Tensors, Array]:
         """Gradients, added to `sums` where there are any; the statistics that moved; the figures."""
-        batch, share, noise = given
-
-        def loss(parameters: Tensors) -> tuple[Array, tuple[Tensors, Array]]:
-            moved, figures = self._forward({**tensors, **parameters}, batch, noise)
-            return share * figures[0], (moved, figures)
-
         parameters = {name: tensors[name] for name in self._model.spec.trainable}
-        gradients, (moved, figures) = jax.grad(loss, has_aux=True)(parameters)
+        gradients, (moved, figures) = jax.grad(self._forward, has_aux=True)(parameters, tensors, *given)
         return gradients if sums is None else jax.tree.map(jnp.add, sums, gradients), moved, figures
 
-    def _forward(self, tensors: Tensors, batch: Batch, noise: Noise = None) -> tuple[Tensors, Array]:
-        """The statistics that moved; the sum of losses and the correct predictions."""
-        images, labels = batch
-        outputs, moved = self._model.native.apply(tensors, images, noise)
-        correct = (outputs.argmax(1) == labels).sum()
-        return moved, jnp.stack([self._loss_sum(outputs, labels), correct.astype(jnp.float32)])
+    def _forward(
+        self, parameters: Tensors, tensors: Tensors, batch: Batch, share: float = 1.0, noise: Noise = None
+    ) -> tuple[Array, tuple[Tensors, Array]]:
+        """What the gradient is of; the statistics that moved; sum of losses and correct predictions."""
+        outputs, moved = self._model.apply({**tensors, **parameters}, batch[0], noise)
+        loss, correct = self._loss_sum(outputs, batch[1]), (outputs.argmax(1) == batch[1]).sum()
+        return share * loss, (moved, jnp.stack([loss, correct]))

@@ -9,14 +9,11 @@ from xtrain.plugins import Lazy
 from xtrain.spec import MSE, NLL, CrossEntropy, LossSpec, Lowerings, mean_of, targets
 
 if TYPE_CHECKING:
-    import jax
-    import jax.numpy as jnp
     from jax import Array
-else:
-    jax, jnp = Lazy("jax"), Lazy("jax.numpy")
 
-LossSum = Callable[[Any, "Array", "Array"], "Array"]
-LOSSES: Lowerings[LossSum] = Lowerings("jax", "loss")
+jax, jnp = Lazy("jax"), Lazy("jax.numpy")
+
+LOSSES: Lowerings[Callable[[Any, Array, Array], Array]] = Lowerings("jax", "loss")
 
 
 def _term(total: str) -> Callable[[LossSpec], str]:
@@ -27,11 +24,11 @@ def _term(total: str) -> Callable[[LossSpec], str]:
 @LOSSES.register(CrossEntropy, _term("-({} * nn.log_softmax(logits)).sum()"))
 def cross_entropy(loss: CrossEntropy, logits: Array, labels: Array) -> Array:
     """logsumexp(logits) - logits, times what each class counts."""
-    return -(_shares(loss, logits, labels) * jax.nn.log_softmax(logits)).sum()
+    return nll(loss, jax.nn.log_softmax(logits), labels)
 
 
 @LOSSES.register(NLL, _term("-({} * outputs).sum()"))
-def nll(loss: NLL, outputs: Array, labels: Array) -> Array:
+def nll(loss: NLL | CrossEntropy, outputs: Array, labels: Array) -> Array:
     """Minus the output of the label."""
     return -(_shares(loss, outputs, labels) * outputs).sum()
 
@@ -46,5 +43,5 @@ def mse(loss: MSE, outputs: Array, labels: Array) -> Array:
 def _shares(loss: LossSpec, outputs: Array, labels: Array) -> Array:
     """What each class counts [B, K]: 1 of the label, less what is smoothed over all, times its weight."""
     smoothing, classes = getattr(loss, "label_smoothing", 0.0), outputs.shape[1]
-    shares = (1 - smoothing) * jax.nn.one_hot(labels, classes) + smoothing / classes
+    shares: Array = (1 - smoothing) * jax.nn.one_hot(labels, classes) + smoothing / classes
     return shares if loss.class_weights is None else shares * jnp.array(loss.class_weights)

@@ -11,29 +11,30 @@ from numpy.typing import NDArray
 
 from xtrain.spec import Array as HostArray
 from xtrain.spec import ModelBase, ModelSpec, Node, Precision, StepInput
-from xtrain_jax.modules import Network, device_of
-
-_PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "highest"}
+from xtrain_jax.layers import LAYERS
+from xtrain_jax.modules import Noise, Pass, Tensors, canonical, channels_last, run
 
 
 class JaxModel(ModelBase[Array]):
-    """A step hands the tensors over and gets others: the dictionary stays, what it holds does not."""
+    """A step hands the tensors over and gets others: the dictionary stays, what it holds does not.
 
-    def __init__(self, spec: ModelSpec, device: str, precision: Precision = "float32") -> None:
+    `native(images)` gives logits in evaluation mode. It is a `functools.partial`: `native.func` is a pure
+    function of tensors and images, `native.args` has the tensors that the model has now.
+    """
+
+    device: Any
+
+    def __init__(self, spec: ModelSpec, device: Any, precision: Precision = "float32") -> None:
         super().__init__(spec, device, precision)
-        self._where = device_of(device)
-        if self._where.platform != "cpu":  # there JAX multiplies more narrowly, unless it is told not to
-            self.numerics = partial(jax.default_matmul_precision, _PRODUCTS[precision])
-        narrow = jnp.bfloat16 if precision == "bf16" else jnp.float32
-        self.native = Network(spec, narrow, unfold=self._where.platform == "cpu")
+        for node in spec.walk():
+            LAYERS.of(node.layer, node.path)  # refuses what has no lowering, before anything is traced
+        self.tensors = {name: jnp.zeros(each.shape, device=device) for name, each in spec.tensors.items()}
+        self.native = partial(jax.jit(lambda *given: self.apply(*given)[0]), self.tensors)
         self._words = lru_cache(1)(lambda words: self.give(np.array(words, dtype=np.uint32)))
-        self.tensors = self.native.tensors
-        for name, tensor in spec.tensors.items():
-            self.tensors[name] = self.give(np.zeros(tensor.shape, dtype=np.float32))
 
     def give(self, array: HostArray) -> Array:
         """A copy on the device: JAX may stay with the memory of the array that it is given."""
-        tensor: Array = jax.device_put(np.array(array), self._where)
+        tensor: Array = jax.device_put(np.array(array), self.device)
         return tensor
 
     def take(self, name: str, tensor: Array) -> HostArray:
@@ -46,16 +47,25 @@ class JaxModel(ModelBase[Array]):
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits [B, K] in evaluation mode."""
-        with self.numerics():
-            return self.take("", self.native(self.give(images)))
+        return self.take("", self.native(self.give(images)))
 
-    def layer(self, node: Node, x: Array, noise: Any) -> Array:
+    def layer(self, node: Node, x: Array, noise: Noise) -> Array:
         """By itself, its statistics moved."""
-        network: Network = self.native
-        y, moved = network.run([node], self.tensors, x, noise)
+        y, moved = self.apply(self.tensors, x, noise, node)
         self.tensors.update(moved)
         return y
 
     def noise(self, step: StepInput, batch: int = 0) -> Array:
         """`ModelSpec.noise` as uint32 [1 + dropouts], on the device; made anew where it has changed."""
         return self._words(self.spec.noise(step, batch))
+
+    def apply(self, tensors: Tensors, x: Array, noise: Noise = None, *nodes: Node) -> tuple[Array, Tensors]:
+        """Outputs, and the statistics that moved: a pure function of tensors, images [B, C, H, W] and noise.
+
+        Where nodes are given it is of these layers alone.
+        """
+        narrow = jnp.bfloat16 if self.precision == "bf16" else jnp.float32
+        now = Pass(tensors, noise, narrow, unfold=self.device.platform == "cpu")
+        # Without being told JAX multiplies more narrowly where there is hardware for it.
+        with jax.default_matmul_precision("tensorfloat32" if self.precision == "tf32" else "highest"):
+            return canonical(run(nodes or self.spec.nodes, now, channels_last(x))), now.moved

@@ -28,12 +28,8 @@ class JaxOptimizer(OptimizerBase[Array]):
 
     def step(self, gradients: State, step: StepInput) -> None:
         """Update the parameters from given gradients."""
-        given = {name: self._model.give(gradients[name]) for name in self._model.spec.trainable}
-        self.update(given, step)
-
-    def update(self, gradients: Tensors, step: StepInput) -> None:
-        """The same from gradients on the device."""
-        self.keep(*self._apply(self._model.tensors, self.buffers, gradients, self.advance(step)))
+        given = {name: self._model.give(gradient) for name, gradient in gradients.items()}
+        self.keep(*self._apply(self._model.tensors, self.buffers, given, self.advance(step)))
 
     def apply(
         self, tensors: Tensors, buffers: Tensors, gradients: Tensors, scalars: Array
@@ -41,12 +37,11 @@ class JaxOptimizer(OptimizerBase[Array]):
         """New tensors and buffers: a pure function, which the training step takes in."""
         spec, now, tensors, buffers = self._spec, Rates(*scalars), dict(tensors), dict(buffers)
         for name, g in self._prepare(tensors, gradients, now).items():
-            moments = {buffer: buffers[f"{name}/{buffer}"] for buffer in spec.moments}
-            tensors[name], moments = self._update(spec, tensors[name], g, moments, now)
+            own = {buffer: buffers[f"{name}/{buffer}"] for buffer in spec.buffers}
+            tensors[name] = self._update(spec, tensors[name], g, own, now)
             if spec.ema is not None:
-                average = buffers[f"{name}/ema"]
-                moments["ema"] = average + now.average_share * (tensors[name] - average)
-            buffers |= {f"{name}/{buffer}": value for buffer, value in moments.items()}
+                own["ema"] += now.average_share * (tensors[name] - own["ema"])
+            buffers |= {f"{name}/{buffer}": value for buffer, value in own.items()}
         return tensors, buffers
 
     def advance(self, step: StepInput) -> NDArray[np.float32]:

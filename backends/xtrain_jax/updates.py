@@ -1,4 +1,4 @@
-"""Update formulas with their terms, as PyTorch documents them: of one parameter, as pure functions."""
+"""Update formulas with their terms, as PyTorch documents them: of one parameter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xtrain.plugins import Lazy
-from xtrain.spec import FORMULAS, SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
+from xtrain.spec import SGD, Adagrad, Adam, AdamW, Lowerings, Rates, RMSprop, Term
 
 if TYPE_CHECKING:
     import jax.numpy as jnp
@@ -14,35 +14,31 @@ if TYPE_CHECKING:
 else:
     jnp = Lazy("jax.numpy")
 
-SHARED: dict[str, Term] = {
-    **FORMULAS,
-    "lr": "lr, traced: given to each step",
-    "clip_value": "jnp.clip(g, -{clip_value}, {clip_value})",
-}
-"""Terms of the keys that every optimizer has."""
-
 Buffers = dict[str, "Array"]
-Updated = tuple["Array", Buffers]
-UPDATES: Lowerings[Callable[[Any, Array, Array, Buffers, Rates], Updated]] = Lowerings("jax", "optimizer")
-"""Each takes the spec, a parameter w, its gradient g, its buffers and the rates of the update, and returns a
-new parameter and new buffers. Weight decay comes before."""
+UPDATES: Lowerings[Callable[[Any, Array, Array, Buffers, Rates], Array]] = Lowerings("jax", "optimizer")
+"""Each takes the spec, a parameter w, its gradient g, its buffers and the rates of the update. It returns a
+new parameter, and new buffers take the place of the old ones. Weight decay comes before."""
 
 
 def _sgd(spec: SGD) -> str:
-    direction = "g + momentum * buffer" if spec.nesterov else "buffer"
-    return (
-        f"w - lr * ({direction}), buffer = momentum * buffer + share * g" if spec.momentum else "w - lr * g"
-    )
+    return f"w - lr * {'(g + momentum * buffer)' if spec.nesterov else 'buffer' if spec.momentum else 'g'}"
 
 
-@UPDATES.register(SGD, {"name": _sgd, "dampening": "share = 1 - {dampening} from the second update on"})
-def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+_SGD: dict[str, Term] = {
+    "name": _sgd,
+    "momentum": "buffer = {momentum} * buffer + share * g",
+    "dampening": "share = 1 - {dampening} from the second update on",
+}
+
+
+@UPDATES.register(SGD, _SGD)
+def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, now: Rates) -> Array:
     """torch.optim.SGD: the first update fills the momentum buffer with the gradient, undampened."""
-    if not spec.momentum:
-        return w - now.lr * g, {}
-    buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
-    direction = g + now.momentum * buffer if spec.nesterov else buffer
-    return w - now.lr * direction, {"momentum_buffer": buffer}
+    if spec.momentum:
+        buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
+        buffers["momentum_buffer"] = buffer
+        g = g + now.momentum * buffer if spec.nesterov else buffer
+    return w - now.lr * g
 
 
 _ADAM: dict[str, Term] = {
@@ -53,13 +49,12 @@ _ADAM: dict[str, Term] = {
 
 @UPDATES.register(Adam, _ADAM)
 @UPDATES.register(AdamW, {**_ADAM, "weight_decay": "w * (1 - lr * {weight_decay})"})
-def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+def adam(spec: Adam | AdamW, w: Array, g: Array, buffers: Buffers, now: Rates) -> Array:
     """torch.optim.Adam and AdamW: both moments corrected for their start at zero, eps outside the root."""
     beta1, beta2 = now.momentum, spec.betas[1]
-    m = beta1 * buffers["exp_avg"] + (1 - beta1) * g
-    v = beta2 * buffers["exp_avg_sq"] + (1 - beta2) * g**2
-    w = w - now.lr / now.mean_correction * m / (jnp.sqrt(v / now.square_correction) + spec.eps)
-    return w, {"exp_avg": m, "exp_avg_sq": v}
+    m = buffers["exp_avg"] = beta1 * buffers["exp_avg"] + (1 - beta1) * g
+    v = buffers["exp_avg_sq"] = beta2 * buffers["exp_avg_sq"] + (1 - beta2) * g**2
+    return w - now.lr / now.mean_correction * m / (jnp.sqrt(v / now.square_correction) + spec.eps)
 
 
 def _rmsprop(spec: RMSprop) -> str:
@@ -69,23 +64,23 @@ def _rmsprop(spec: RMSprop) -> str:
 
 
 @UPDATES.register(RMSprop, {"name": _rmsprop})
-def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+def rmsprop(spec: RMSprop, w: Array, g: Array, buffers: Buffers, now: Rates) -> Array:
     """torch.optim.RMSprop: eps outside the root, the momentum buffer without lr."""
-    variance = v = spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2
-    new = {"square_avg": v}
+    variance = v = buffers["square_avg"] = spec.alpha * buffers["square_avg"] + (1 - spec.alpha) * g**2
     if spec.centered:
-        new["grad_avg"] = spec.alpha * buffers["grad_avg"] + (1 - spec.alpha) * g
-        variance = v - new["grad_avg"] ** 2
+        mean = buffers["grad_avg"] = spec.alpha * buffers["grad_avg"] + (1 - spec.alpha) * g
+        variance = v - mean**2
     direction = g / (jnp.sqrt(variance) + spec.eps)
     if spec.momentum:
-        direction = new["momentum_buffer"] = now.momentum * buffers["momentum_buffer"] + direction
-    return w - now.lr * direction, new
+        direction = buffers["momentum_buffer"] = now.momentum * buffers["momentum_buffer"] + direction
+    return w - now.lr * direction
 
 
-@UPDATES.register(
-    Adagrad, {"name": "w - lr / (1 + (t - 1) * lr_decay) * g / (jnp.sqrt(sum) + eps), sum + g**2"}
-)
-def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, now: Rates) -> Updated:
+_ADAGRAD = "w - lr / (1 + (t - 1) * lr_decay) * g / (jnp.sqrt(sum) + eps), sum + g**2"
+
+
+@UPDATES.register(Adagrad, {"name": _ADAGRAD})
+def adagrad(spec: Adagrad, w: Array, g: Array, buffers: Buffers, now: Rates) -> Array:
     """torch.optim.Adagrad; its lr is decayed already."""
-    total = buffers["sum"] + g**2
-    return w - now.lr * g / (jnp.sqrt(total) + spec.eps), {"sum": total}
+    buffers["sum"] += g**2
+    return w - now.lr * g / (jnp.sqrt(buffers["sum"]) + spec.eps)
