@@ -157,7 +157,7 @@ def test_a_row_of_two_levels_that_fails_takes_both(outcome):
 
 @pytest.mark.parametrize("outcome", ["refused", "failed", "known"])
 def test_a_row_of_another_package_takes_no_level(outcome):
-    found = report(*ALL, row("x", "other packages", outcome=outcome), row("y", "images", "other packages"))
+    found = report(*ALL, row("x", "other packages"), row("y", "images", "other packages", outcome=outcome))
     assert reached(found) == list(LEVELS)
     assert found.counts[outcome] == 1
 
