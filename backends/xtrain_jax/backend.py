@@ -6,6 +6,7 @@ from typing import Any
 
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import FORMULAS, BackendBase, ModelSpec, Probe
+from xtrain.system.distribution import install_command
 from xtrain_jax.layers import LAYERS
 from xtrain_jax.losses import LOSSES
 from xtrain_jax.updates import UPDATES
@@ -19,7 +20,7 @@ class JaxBackend(BackendBase):
     """Compiled steps, in float32 or bfloat16, on a GPU in TF32 as well."""
 
     name, framework, contract, rank = "jax", "jax", 1, 100
-    install = "pip install crosstrain-jax"
+    install = install_command("jax")
     package, prefix = "xtrain_jax", "Jax"
     tables = (LAYERS, LOSSES, UPDATES, FORMULAS)
 

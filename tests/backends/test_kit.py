@@ -19,6 +19,7 @@ from kit_backends import ZERO
 
 from xtrain.conformance import template
 from xtrain.errors import UsageError
+from xtrain.system.distribution import package_command
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -102,7 +103,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         done = xtrain("new-backend", name, *given, at=folder)
         assert done.returncode == 0, told(done)
         shown = "xtrain-acme" if not given else "'some where/else'"
-        assert f"install it with pip install -e {shown}\n" in done.stdout
+        assert f"install it with {package_command(f'-e {shown}')}\n" in done.stdout
         assert f"xtrain conformance --backend {name}\n" in done.stdout
         found[name] = folder / shown.strip("'")
     return found
@@ -294,7 +295,7 @@ def test_what_tools_leave_in_the_template_is_not_copied(tmp_path: Path, monkeypa
         (source / cache).mkdir(parents=True)
         (source / cache / "x").write_bytes(b"\xff\xfe")
     (source / "xtrain_newbackend" / "a.py").write_text("NewBackend = 'newbackend'\n")
-    monkeypatch.setattr(template, "_template", lambda: source)
+    monkeypatch.setattr(template, "shipped", lambda *places: source)
     template.write("my_net", tmp_path / "out")
     found = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert found == [tmp_path / "out" / "xtrain_my_net" / "a.py"]
@@ -322,7 +323,7 @@ def test_a_place_that_can_not_be_written_is_told(place: str, code: int, said: st
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_without_the_right_to_write_is_told(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
     done = xtrain("new-backend", "my_net", "--out", "closed/net", at=tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from xtrain.conformance import template
+from xtrain.system.distribution import package_command
 
 
 @click.command("new-backend")
@@ -19,6 +20,6 @@ def command(name: str, out: Path | None) -> int:
     """
     folder = out or Path(f"xtrain-{name}")
     template.write(name, folder)
-    click.echo(f"{folder}: install it with pip install -e {shlex.quote(str(folder))}")
+    click.echo(f"{folder}: install it with {package_command(f'-e {shlex.quote(str(folder))}')}")
     click.echo(f"then see what it refuses: xtrain conformance --backend {name}")
     return 0

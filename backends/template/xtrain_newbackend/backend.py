@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from xtrain.plugins import resolve_device
 from xtrain.spec import FORMULAS, BackendBase, ModelSpec, Probe
+from xtrain.system.distribution import package_command
 
 from xtrain_newbackend.layers import LAYERS
 from xtrain_newbackend.losses import LOSSES
@@ -15,7 +16,7 @@ class NewBackendBackend(BackendBase):
 
     name, contract = "newbackend", 1
     framework = ""  # the module whose import loads the framework, such as "torch"
-    install = "pip install xtrain-newbackend"
+    install = package_command("xtrain-newbackend")
     rank = 100
     package, prefix = "xtrain_newbackend", "NewBackend"
     tables = (LAYERS, LOSSES, UPDATES, FORMULAS)
