@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xtrain.spec import Draws, LossSpec, Metrics, ModelSpec, OptimizerSpec, Probe, Split, State, StepInput
 
 VERSION = 1
-"""Of the contract. It rises with every member that a backend has to add."""
+"""The number of this contract. It rises with every member that a backend has to add."""
 
 Batch = Any
 Handle = Any

@@ -179,7 +179,7 @@ def _adagrad_with_eps_inside(given: Any, w: Any, g: Any, held: Any, decay: float
 
 
 def _clip_each() -> None:
-    optimizer.NumpyOptimizer = mutants.ClipsEachTensor  # type: ignore[misc]
+    optimizer.NumpyOptimizer = mutants.ClipsEachTensor
 
 
 # Name, the row that must notice it, what breaks the backend.

@@ -18,6 +18,7 @@ from xtrain.bench.trial import WARM_UP, Limit, Trial
 from xtrain.data.files import roots
 from xtrain.errors import UsageError, XtrainError, suggest
 from xtrain.recipe import Recipe, load_recipe
+from xtrain.system import distribution
 
 TASKS = ("mnist_mlp", "cifar10_lenet", "cifar10_simplecnn")
 """The shipped recipes that were written by hand."""
@@ -107,10 +108,8 @@ def _styles(script: Path) -> tuple[str, ...]:
 
 
 def _folder() -> Path:
-    """Where the scripts lie: in an installed package inside it, in a checkout beside it."""
-    package = Path(__file__).parents[1]
-    places = (package / "native", package.parent / "benchmarks" / "native")
-    return next(place for place in places if place.is_dir())
+    """Where our scripts lie."""
+    return distribution.shipped("native", "benchmarks/native")
 
 
 def _data(recipe: Recipe, data_dir: Path | None) -> Path:

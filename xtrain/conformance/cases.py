@@ -130,7 +130,7 @@ def problems() -> tuple[str, ...]:
 
 @cache
 def _foreign() -> dict[str, tuple[Case, ...] | str]:
-    """Of each such layer its cases, or why there are none: a broken package stops no other row."""
+    """The cases of each layer of another package, or why it has none: a broken one stops no other row."""
     found: dict[str, tuple[Case, ...] | str] = {}
     for name, package in VOCABULARY.offered().items():
         try:

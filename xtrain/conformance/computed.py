@@ -103,7 +103,7 @@ def loss_values(under: Backend, name: str, seed: int) -> State:
 
 
 def fed_gradients(number: int, seed: int = 0) -> State:
-    """Of all sizes: ordinary ones, some near Adam's eps, some far below it, some zero."""
+    """Gradients of all sizes: ordinary ones, some near Adam's eps, some far below it, some zero."""
     scales = np.array([1.0, 1e-3, 1e-8, 1e-10, 0.0])
     gradients: State = {}
     for name in MLP.trainable:
@@ -116,7 +116,7 @@ def fed_gradients(number: int, seed: int = 0) -> State:
 
 
 def biases_at_zero() -> State:
-    """So that small updates show and are not rounded away in large weights."""
+    """First weights whose biases are zero, so that small updates show and are not rounded away."""
     state = plan.initial_state(0, MLP)
     return {name: np.zeros_like(v) if name.endswith("bias") else v for name, v in state.items()}
 

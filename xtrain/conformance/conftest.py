@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from xtrain import plugins
 from xtrain.conformance import computed
+from xtrain.conformance.plugin import BACKEND
 from xtrain.protocols import Backend
 
 
@@ -17,9 +17,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     asked = {name for item in items for name in getattr(item, "fixturenames", ())} & CONDITIONS.keys()
     if not asked:
         return
-    given = (config.getoption(option) for option in ("--backend", "--device", "--threads"))
-    backend = plugins.load(*given)
-    absent = {name for name in asked if not CONDITIONS[name](backend)}
+    absent = {name for name in asked if not CONDITIONS[name](config.stash[BACKEND])}
     items[:] = [item for item in items if absent.isdisjoint(getattr(item, "fixturenames", ()))]
 
 

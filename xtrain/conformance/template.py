@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xtrain import plugins
 from xtrain.errors import UsageError, XtrainError
+from xtrain.system.distribution import shipped
 
 _WORDS = "newbackend", "NewBackend"
 _NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a distribution and a module too
@@ -33,7 +34,7 @@ def write(name: str, folder: Path) -> None:
         folder = folder.resolve()  # of a/.. is seen what it is
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError("exists", where=folder, remedy="choose another --out")
-        template = _template()
+        template = shipped("template", "backends/template")
         for path in sorted(template.rglob("*")):
             relative = path.relative_to(template)
             caches = any(part.startswith((".", "__pycache__")) for part in relative.parts)  # of tools
@@ -43,13 +44,6 @@ def write(name: str, folder: Path) -> None:
                 target.write_text(_renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
     except OSError as error:
         raise XtrainError(f"can't be written: {error.strerror}", where=error.filename or folder) from error
-
-
-def _template() -> Path:
-    """In an installed package it lies inside it, in a checkout beside the other backends."""
-    package = Path(__file__).parents[1]
-    inside = package / "template"
-    return inside if inside.is_dir() else package.parent / "backends" / "template"
 
 
 def _renamed(text: str, name: str) -> str:

@@ -55,7 +55,7 @@ def test_each_step_takes_its_own_values(
 
 @pytest.mark.needs("images")
 def test_running_statistics_move_once_for_each_batch(backend: Backend, reference: Backend) -> None:
-    """Of the batches of one step, in their order, as if each were a step of its own.
+    """The batches of one step move them in their order, as if each were a step of its own.
 
     Parameters come from the reference's step over the same batches. The statistics come from its gradients,
     batch by batch, because a reference that is wrong here would be compared with itself.

@@ -57,7 +57,7 @@ def compare(backend: Backend, model: ModelSpec, loss: LossSpec, data: Split, ste
 
 
 def direction(name: str, value: Array) -> Array:
-    """Of length 1."""
+    """A direction of length 1 in the space of a parameter."""
     along = plan.words(0, f"direction/{name}", value.size).astype(np.float64) / 2**63 - 1
     unit: Array = (along / np.linalg.norm(along)).reshape(value.shape)
     return unit

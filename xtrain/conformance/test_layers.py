@@ -16,7 +16,7 @@ from xtrain.conformance.cases import (
     step_input,
 )
 from xtrain.conformance.compare import against_noise
-from xtrain.conformance.computed import layer_gradients
+from xtrain.conformance.computed import layer_gradients, start
 from xtrain.conformance.noise import nudged
 from xtrain.conformance.parts import batch, build
 from xtrain.data.batches import per_channel
@@ -33,7 +33,7 @@ def test_output(case: Case, training: bool, backend: Backend, reference: Backend
     step = step_input(case.model) if training else None
 
     def compute(seed: int) -> State:
-        model = build(reference, case.model, state=_start(case.model, seed)).model
+        model = build(reference, case.model, state=start(case.model, seed)).model
         return model.trace(images, step)
 
     against_noise(compute, build(backend, case.model).model.trace(images, step))
@@ -51,14 +51,13 @@ def test_state_after_training(case: Case, backend: Backend, reference: Backend) 
     """Three steps with a small last batch: weights, and running statistics where there are any."""
     data = split(case.model)
 
-    def train(under: Backend, start: State) -> State:
-        parts = build(under, case.model, state=start)
+    def train(under: Backend, seed: int = 0) -> State:
+        parts = build(under, case.model, state=start(case.model, seed))
         for number, (first, samples) in enumerate([(0, 9), (9, 9), (18, 5)], start=1):
             parts.loop.train_step([batch(under, data, samples, first)], step_input(case.model, number))
         return parts.model.state()
 
-    start = _start(case.model, 0)
-    against_noise(lambda seed: train(reference, _start(case.model, seed)), train(backend, start))
+    against_noise(lambda seed: train(reference, seed), train(backend))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_a_layer_is_fed_what_is_given(
     given = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
 
     def compute(seed: int) -> State:
-        parts = build(reference, model, state=_start(model, seed))
+        parts = build(reference, model, state=start(model, seed))
         return parts.model.trace(images, None, {path: given.astype(np.float64)})
 
     against_noise(compute, build(backend, model).model.trace(images, None, {path: given}))
@@ -123,8 +122,3 @@ def test_relu_passes_no_gradient_at_zero(backend: Backend) -> None:
     gradients = build(backend, model, state=state).loop.gradients(batch(backend, data), step_input(model))
     assert not gradients["fc1.weight"].any()
     assert not gradients["fc1.bias"].any()
-
-
-def _start(model: ModelSpec, seed: int) -> State:
-    state = plan.initial_state(0, model)
-    return nudged(state, seed) if seed else state

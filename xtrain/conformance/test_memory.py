@@ -11,7 +11,7 @@ from xtrain.conformance.cases import MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import assert_same
 from xtrain.conformance.computed import fed_gradients
 from xtrain.conformance.parts import Parts, batch, build
-from xtrain.protocols import Backend
+from xtrain.protocols import Backend, Model, Optimizer
 from xtrain.spec import Array, State, StepInput
 
 ALIGNMENT = 64
@@ -51,19 +51,19 @@ def parts(backend: Backend) -> Parts:
 
 def test_the_weights_that_were_loaded_are_copied(parts: Parts) -> None:
     """The caller's memory changes after the load, and the model's weights do not."""
-    before = parts.model.state()
-    given = suited(before)
-    parts.model.load(given)
-    overwrite(given)
-    assert_same(parts.model.state(), before)
+    assert_copied_by_load(parts.model)
 
 
 def test_the_optimizer_state_that_was_loaded_is_copied(parts: Parts) -> None:
-    before = parts.optimizer.state()
+    assert_copied_by_load(parts.optimizer)
+
+
+def assert_copied_by_load(part: Model | Optimizer) -> None:
+    before = part.state()
     given = suited(before)
-    parts.optimizer.load(given)
+    part.load(given)
     overwrite(given)
-    assert_same(parts.optimizer.state(), before)
+    assert_same(part.state(), before)
 
 
 def test_training_writes_into_nothing_of_the_callers(parts: Parts, backend: Backend) -> None:

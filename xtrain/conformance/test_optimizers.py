@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from xtrain import plan
 from xtrain.conformance.cases import CONVOLUTIONAL, MLP, OPTIMIZERS, split, step_input
 from xtrain.conformance.compare import against_noise, assert_same
-from xtrain.conformance.computed import MOVED, SUFFIX, biases_at_zero, fed_gradients, ten_steps
-from xtrain.conformance.noise import nudged
+from xtrain.conformance.computed import MOVED, SUFFIX, biases_at_zero, fed_gradients, start, ten_steps
 from xtrain.conformance.parts import batch, build, float32, thorough
 from xtrain.protocols import Backend
 from xtrain.spec import ModelSpec, OptimizerSpec, State, StepInput
@@ -85,10 +83,10 @@ def test_a_train_step_is_gradients_and_update(
     spec: OptimizerSpec, model: ModelSpec, backend: Backend, reference: Backend
 ) -> None:
     """In one unit, or as gradients fed to the optimizer: both do what the reference does."""
-    data, start = split(model), plan.initial_state(0, model)
+    data = split(model)
 
     def train(under: Backend, at_once: bool, seed: int = 0) -> State:
-        parts = build(under, model, spec, nudged(start, seed) if seed else start)
+        parts = build(under, model, spec, start(model, seed))
         for number in (1, 2):
             step, samples = step_input(model, number, spec.lr), batch(under, data)
             if at_once:

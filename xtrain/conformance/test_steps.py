@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from xtrain import plan
 from xtrain.conformance.cases import CLASSES, CONVOLUTIONAL, MLP, split, step_input
 from xtrain.conformance.compare import MULTIPLE, against_noise, assert_same
+from xtrain.conformance.computed import start
 from xtrain.conformance.noise import EPSILON, nudged
 from xtrain.conformance.parts import batch, build, mean_losses, thorough
 from xtrain.protocols import Backend
@@ -47,8 +48,8 @@ def test_large_logits(backend: Backend, reference: Backend) -> None:
     assert found.loss_sum == pytest.approx(wanted.loss_sum, rel=64 * EPSILON)
 
     def compute(seed: int) -> State:
-        start = nudged(state, seed) if seed else state
-        return build(reference, model, state=start).loop.gradients(batch(reference, data), step_input(model))
+        moved = nudged(state, seed) if seed else state
+        return build(reference, model, state=moved).loop.gradients(batch(reference, data), step_input(model))
 
     against_noise(compute, ours.gradients(batch(backend, data), step_input(model)))
 
@@ -85,8 +86,7 @@ def test_several_batches_are_one_update(backend: Backend, reference: Backend) ->
     data = split(MLP)
 
     def update(under: Backend, parts_of: tuple[int, ...], seed: int = 0) -> State:
-        start = plan.initial_state(0, MLP)
-        parts = build(under, MLP, state=nudged(start, seed) if seed else start)
+        parts = build(under, MLP, state=start(MLP, seed))
         firsts = np.cumsum((0, *parts_of))
         batches = [batch(under, data, n, int(f)) for n, f in zip(parts_of, firsts, strict=False)]
         parts.loop.train_step(batches, step_input(MLP, sizes=parts_of))
@@ -101,8 +101,7 @@ def test_ten_steps_stay_on_the_reference_curve(
     model: ModelSpec, optimizer: OptimizerSpec, backend: Backend, reference: Backend
 ) -> None:
     def losses(under: Backend, seed: int = 0) -> NDArray[np.float64]:
-        start = plan.initial_state(0, model)
-        parts = build(under, model, optimizer, nudged(start, seed) if seed else start)
+        parts = build(under, model, optimizer, start(model, seed))
         return mean_losses(parts, under, model, steps=10)
 
     wanted = losses(reference)
@@ -195,11 +194,10 @@ def test_rows_are_counted_from_the_first_row_that_is_given(backend: Backend, ref
 
 def test_the_gradient_is_of_the_share_that_is_given(backend: Backend, reference: Backend) -> None:
     """A backend divides by nothing of its own: the plan knows the whole step, which may be larger."""
-    data, start = split(MLP), plan.initial_state(0, MLP)
-    step = replace(step_input(MLP), share=1 / 100)
+    data, step = split(MLP), replace(step_input(MLP), share=1 / 100)
 
     def gradients(under: Backend, seed: int = 0) -> State:
-        parts = build(under, MLP, state=nudged(start, seed) if seed else start)
+        parts = build(under, MLP, state=start(MLP, seed))
         return parts.loop.gradients(batch(under, data), step)
 
     against_noise(lambda seed: gradients(reference, seed), gradients(backend))

@@ -74,8 +74,7 @@ def seconds_by_thread() -> dict[str, float]:
             text = (task / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:  # it has just ended
             continue
-        user, system = text.rpartition(")")[2].split()[
-            11:13
-        ]  # after the thread's name, which may have spaces
+        # The 14th and 15th field, counted from the end of the thread's name, which may have spaces.
+        user, system = text.rpartition(")")[2].split()[11:13]
         found[task.name] = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return found

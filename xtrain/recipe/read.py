@@ -18,6 +18,7 @@ from xtrain.spec.loss import LOSSES
 from xtrain.spec.optimizer import OPTIMIZERS
 from xtrain.spec.parts import Parts
 from xtrain.spec.validation import validated
+from xtrain.system import distribution
 
 # A choice with a name has keys of its own: choosing another drops those it does not have.
 _NAMED: Mapping[str, Parts[Any]] = {
@@ -80,10 +81,8 @@ def parse(values: Mapping[str, Any], where: object, overrides: Mapping[str, Any]
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    package = Path(__file__).parents[1]
-    # In an installed package they lie inside it, in a checkout beside it.
-    folder = next((f for f in (package / "recipes", package.parent / "recipes") if f.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+    folder = distribution.shipped("recipes", "recipes")
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def find(source: str | Path) -> Path:

@@ -34,6 +34,12 @@ def clone() -> Path | None:
     return _ROOT if _project().get("name") == NAME else None
 
 
+def shipped(inside: str, in_clone: str) -> Path:
+    """A folder that comes with xtrain: inside the installed package, in a clone at a place of its own."""
+    installed = Path(__file__).parents[1] / inside
+    return installed if installed.is_dir() else _ROOT / in_clone
+
+
 def install_command(extra: str | None = None) -> str:
     """What to type, here, to install an extra, or xtrain itself; or why no command helps.
 
