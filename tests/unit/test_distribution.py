@@ -128,9 +128,9 @@ def test_no_other_file_writes_a_command_of_its_own():
         (LINUX | {"platform_machine": "x86_64"}, "3.13", {"mindspore"}),
         (LINUX | {"platform_machine": "aarch64"}, "3.12", {"paddlepaddle"}),
         (MAC | {"platform_machine": "arm64"}, "3.12", set()),
-        (MAC | {"platform_machine": "x86_64"}, "3.12", {"torch", "paddlepaddle"}),
+        (MAC | {"platform_machine": "x86_64"}, "3.12", {"torch", "paddlepaddle", "jax"}),
         (WINDOWS | {"platform_machine": "AMD64"}, "3.11", set()),
-        (WINDOWS | {"platform_machine": "ARM64"}, "3.11", {"torch", "paddlepaddle", "mindspore"}),
+        (WINDOWS | {"platform_machine": "ARM64"}, "3.11", {"torch", "paddlepaddle", "mindspore", "jax"}),
     ],
     ids=lambda given: given.get("platform_machine") if isinstance(given, dict) else None,
 )

@@ -129,7 +129,8 @@ def lacking(extra: str, python: str | None = None) -> str | None:
     own = [each for each in declared if each.marker and f'extra == "{extra}"' in str(each.marker)]
     if not own or any(each.marker and each.marker.evaluate(asked) for each in own):
         return None
-    return own[0].name
+    # A distribution of xtrain's own runs anywhere; what has no wheel is the package that it needs.
+    return next(each.name for each in own if not each.name.startswith(NAME))
 
 
 def python_for(extra: str) -> str | None:

@@ -44,7 +44,8 @@ def carried() -> list[str]:
     from packaging.requirements import Requirement  # noqa: PLC0415 - seldom needed
 
     own = distribution()
-    declared = [each for each in map(Requirement, own.requires or ()) if each.marker]
+    # Python's version can be a marker too, of what every environment needs.
+    declared = [each for each in map(Requirement, own.requires or ()) if "extra ==" in str(each.marker)]
     packages = {
         extra: [each for each in declared if each.marker and each.marker.evaluate({"extra": extra})]
         for extra in extras()
