@@ -321,8 +321,11 @@ def test_a_lowering_that_is_not_there_is_told_with_the_package(theirs, offer):
     offer(f"lowering{next(_FRESH)}", "xtrain.lowerings", "here.theirs", "", "nothing")
     layer, table = LAYERS.find("theirs")(), Lowerings("there", "layer")
     told = f"{package} offers no 'there.theirs' in xtrain.lowerings\n  backends that have it: here"
+    node = ModelSpec("m", (3,), (layer,)).nodes[0]
     with pytest.raises(UnsupportedError, match=rf"no lowering for layer theirs1 \(Theirs\): {told}"):
-        table.lower(ModelSpec("m", (3,), (layer,)).nodes[0])
+        table.lower(node)
+    with pytest.raises(UnsupportedError, match=rf"no lowering for layer theirs1 \(Theirs\): {told}"):
+        table.term(layer, node=node)
     with pytest.raises(UnsupportedError, match=f"no lowering for layer Theirs: {told}"):
         table.term(layer)
 

@@ -91,8 +91,8 @@ class Lowerings(Generic[F]):
             return lowering(node, node.layer)
 
     def term(self, value: object, **more: Any) -> str:
-        """What a layer or loss becomes in the backend's own terms."""
-        terms = self._entry(value, "")[1]
+        """What a layer or loss becomes in the backend's own terms; `node` is a layer's place in its model."""
+        terms = self._entry(value, more["node"].path if "node" in more else "")[1]
         assert not isinstance(terms, Mapping)
         with OwnCode(f"whose term for {self._backend} fails", value):
             return _said(terms, value, **more)
