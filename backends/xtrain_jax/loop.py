@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,20 +18,23 @@ from xtrain_jax.optimizer import JaxOptimizer
 Handle = list[Array]
 """A chunk's results, for each batch the sum of losses and the correct predictions, still on the device."""
 
+Sums = Tensors | None
+New = tuple[Tensors, Tensors, Array]
 Given = tuple[Batch, float, Noise]
 """A batch, the upstream gradient of its loss, and the noise of its dropout masks."""
 
 
 class JaxLoop:
-    """Nothing here waits for the device but `read`. A batch size not seen before compiles."""
+    """Nothing here waits for the device but `read`. A batch size not seen before compiles.
+
+    What is donated is gone after the call: its memory becomes the result's.
+    """
 
     def __init__(self, model: JaxModel, loss: LossSpec, optimizer: JaxOptimizer) -> None:
-        self._model, self._optimizer = model, optimizer
-        self._loss_sum = partial(LOSSES.of(loss), loss)
-        # What is donated is gone after the call: its memory becomes the result's.
+        self._model, self._optimizer, self._loss_sum = model, optimizer, partial(LOSSES.of(loss), loss)
         self._step = jax.jit(self._whole, donate_argnums=(0, 1))
         self._add = jax.jit(self._backward, donate_argnums=1)
-        self._evaluate = jax.jit(lambda tensors, batch: self._forward({}, tensors, batch)[1][1])
+        self._evaluate = jax.jit(lambda tensors, batch: self._forward({}, tensors, (batch, 1.0, None))[1][1])
 
     def train_step(self, batches: Sequence[Batch], step: StepInput) -> Handle:
         """One update from the loss over all samples of all batches together.
@@ -68,27 +72,23 @@ class JaxLoop:
     def _given(self, batch: Batch, step: StepInput, index: int) -> Given:
         return batch, step.share, self._model.noise(step, index)
 
-    # Pure functions, which are compiled.
+    def _whole(self, tensors: Tensors, buffers: Tensors, sums: Sums, given: Given, scalars: Array) -> New:
+        """Forward, backward and update: new tensors and buffers, and the figures before the update.
 
-    def _whole(
-        self, tensors: Tensors, buffers: Tensors, sums: Tensors | None, given: Given, scalars: Array
-    ) -> tuple[Tensors, Tensors, Array]:
-        """Forward, backward and update: new tensors and buffers, and the figures before the update."""
+        Like those below it is a pure function, which is compiled.
+        """
         gradients, moved, figures = self._backward(tensors, sums, given)
         return *self._optimizer.apply({**tensors, **moved}, buffers, gradients, scalars), figures
 
-    def _backward(
-        self, tensors: Tensors, sums: Tensors | None, given: Given
-    ) -> tuple[Tensors, Tensors, Array]:
+    def _backward(self, tensors: Tensors, sums: Sums, given: Given) -> New:
         """Gradients, added to `sums` where there are any; the statistics that moved; the figures."""
         parameters = {name: tensors[name] for name in self._model.spec.trainable}
-        gradients, (moved, figures) = jax.grad(self._forward, has_aux=True)(parameters, tensors, *given)
+        gradients, (moved, figures) = jax.grad(self._forward, has_aux=True)(parameters, tensors, given)
         return gradients if sums is None else jax.tree.map(jnp.add, sums, gradients), moved, figures
 
-    def _forward(
-        self, parameters: Tensors, tensors: Tensors, batch: Batch, share: float = 1.0, noise: Noise = None
-    ) -> tuple[Array, tuple[Tensors, Array]]:
+    def _forward(self, parameters: Tensors, tensors: Tensors, given: Given) -> tuple[Array, Any]:
         """What the gradient is of; the statistics that moved; sum of losses and correct predictions."""
+        batch, share, noise = given
         outputs, moved = self._model.apply({**tensors, **parameters}, batch[0], noise)
         loss, correct = self._loss_sum(outputs, batch[1]), (outputs.argmax(1) == batch[1]).sum()
         return share * loss, (moved, jnp.stack([loss, correct]))

@@ -34,8 +34,7 @@ class JaxModel(ModelBase[Array]):
 
     def give(self, array: HostArray) -> Array:
         """A copy on the device: JAX may stay with the memory of the array that it is given."""
-        tensor: Array = jax.device_put(np.array(array), self.device)
-        return tensor
+        return jnp.array(array, device=self.device)
 
     def take(self, name: str, tensor: Array) -> HostArray:
         """A copy."""
@@ -62,10 +61,10 @@ class JaxModel(ModelBase[Array]):
     def apply(self, tensors: Tensors, x: Array, noise: Noise = None, *nodes: Node) -> tuple[Array, Tensors]:
         """Outputs, and the statistics that moved: a pure function of tensors, images [B, C, H, W] and noise.
 
-        Where nodes are given it is of these layers alone.
+        Where nodes are given it is of these layers alone. Without being told JAX multiplies more narrowly
+        where there is hardware for it.
         """
         narrow = jnp.bfloat16 if self.precision == "bf16" else jnp.float32
-        now = Pass(tensors, noise, narrow, unfold=self.device.platform == "cpu")
-        # Without being told JAX multiplies more narrowly where there is hardware for it.
+        now = Pass(tensors, noise, narrow, self.device.platform == "cpu" and jax.__version_info__ >= (0, 10))
         with jax.default_matmul_precision("tensorfloat32" if self.precision == "tf32" else "highest"):
             return canonical(run(nodes or self.spec.nodes, now, channels_last(x))), now.moved

@@ -34,7 +34,8 @@ class Pass:
         tensors: of the model, by name.
         noise: what dropout masks come from; None in evaluation.
         narrow: the type of what is multiplied in products.
-        unfold: whether convolutions are products over windows, where these are small.
+        unfold: whether convolutions are products over windows, where these are small. Up to JAX 0.9 a CPU's
+            own convolutions are as quick.
         moved: takes the statistics that layers move.
 
     """

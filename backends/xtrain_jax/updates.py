@@ -35,9 +35,8 @@ _SGD: dict[str, Term] = {
 def sgd(spec: SGD, w: Array, g: Array, buffers: Buffers, now: Rates) -> Array:
     """torch.optim.SGD: the first update fills the momentum buffer with the gradient, undampened."""
     if spec.momentum:
-        buffer = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
-        buffers["momentum_buffer"] = buffer
-        g = g + now.momentum * buffer if spec.nesterov else buffer
+        m = buffers["momentum_buffer"] = now.momentum * buffers["momentum_buffer"] + now.gradient_share * g
+        g = g + now.momentum * m if spec.nesterov else m
     return w - now.lr * g
 
 

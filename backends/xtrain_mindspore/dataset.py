@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor
 from numpy.typing import NDArray
 
-from xtrain.data.batches import assemble, prefetch
+from xtrain.data.batches import ahead
 from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[Tensor, Tensor]
@@ -17,7 +17,7 @@ class MindSporeDataset(DatasetBase):
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B]; a device takes them over with the step."""
-        for images, labels in prefetch(assemble(self._split, draws)):
+        for images, labels in ahead(self._split, draws):
             yield Tensor.from_numpy(images), Tensor.from_numpy(labels)
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.data.batches import assemble, prefetch
+from xtrain.data.batches import ahead
 from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -16,7 +16,7 @@ class NumpyDataset(DatasetBase):
 
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B]."""
-        return prefetch(assemble(self._split, draws))
+        return ahead(self._split, draws)
 
     def read(self, batch: Batch) -> Batch:
         """The same."""

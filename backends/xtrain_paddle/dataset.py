@@ -7,7 +7,7 @@ import paddle
 from numpy.typing import NDArray
 from paddle import Tensor
 
-from xtrain.data.batches import assemble, prefetch
+from xtrain.data.batches import ahead
 from xtrain.spec import DatasetBase, Draws
 
 Batch = tuple[Tensor, Tensor]
@@ -19,7 +19,7 @@ class PaddleDataset(DatasetBase):
     def batches(self, draws: Draws) -> Iterator[Batch]:
         """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
         # Tensors are made on the caller's thread: Paddle crashes where two threads use it.
-        for images, labels in prefetch(assemble(self._split, draws)):
+        for images, labels in ahead(self._split, draws):
             yield self._tensor(images), self._tensor(labels)
 
     def read(self, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -8,13 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xtrain.data.batches import augmented, prefetch
+from xtrain.data.batches import AT_ONCE, augmented, prefetch
 from xtrain.spec import DatasetBase, Draws, Split
 from xtrain_torch import augment
 
 Batch = tuple[Tensor, Tensor]
-
-_AT_ONCE = 1 << 18  # pixels, whose float32 values a core's cache holds
 
 
 class TorchDataset(DatasetBase):
@@ -45,7 +43,7 @@ class TorchDataset(DatasetBase):
     def _gathered(self, draws: Draws) -> Iterator[Batch]:
         # Several batches at once where they are small: of one, the calls take longer than what they do.
         largest = math.prod(self._images.shape[1:]) * max(map(len, draws.batches), default=1)
-        together = max(1, _AT_ONCE // largest)
+        together = max(1, AT_ONCE // largest)
         for start in range(0, len(draws.batches), together):
             some = draws.batches[start : start + together]
             places, sizes = self._tensor(np.concatenate(some)), [len(indices) for indices in some]

@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,9 @@ from xtrain.spec import Draws, Split
 T = TypeVar("T")
 Scalar = TypeVar("Scalar", bound=np.generic)
 Pair = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+AT_ONCE = 1 << 18
+"""Pixels of small batches that are worked on together: a core's cache holds their float32 values."""
 
 _ALIGNMENT = 64  # a cache line; vector kernels round differently on unaligned buffers
 
@@ -57,6 +61,18 @@ def augmented(split: Split, draws: Draws) -> Iterator[NDArray[np.uint8]]:
         for place, step in enumerate(split.augment):
             pixels = apply(step, pixels, drawn.get(place, none)[indices])
         yield pixels
+
+
+def ahead(split: Split, draws: Draws) -> Iterator[Pair]:
+    """`assemble` on a thread, ahead of the use.
+
+    Small batches are handed over several at once: one by one, two threads that wait for each other cost a
+    step of mnist_mlp 0.1 of its 1.9 ms.
+    """
+    largest = int(np.prod(split.images.shape[1:])) * max(map(len, draws.batches), default=1)
+    made, together = assemble(split, draws), max(1, AT_ONCE // largest)
+    for some in prefetch(iter(lambda: list(islice(made, together)), [])):
+        yield from some
 
 
 def prefetch(source: Iterator[T], depth: int = 2) -> Iterator[T]:

@@ -20,7 +20,7 @@ class NewBackendDataset(DatasetBase):
     def batches(self, draws: Draws) -> Iterator[Any]:
         """Images [B, C, H, W] and labels [B] on the device.
 
-        `prefetch(assemble(self._split, draws))` of `xtrain.data.batches` gives them as NumPy arrays.
+        `ahead(self._split, draws)` of `xtrain.data.batches` gives them as NumPy arrays.
         """
         raise unwritten("Dataset.batches")
 
