@@ -16,9 +16,11 @@ from xtrain.spec import Precision
 from xtrain.system.isolated import isolated
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
+from xtrain.training.distributed import Joining
 from xtrain.training.observers.anything import adapted
 from xtrain.training.observers.progress import progress
 from xtrain.training.observers.relay import relayed
+from xtrain.training.session import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +42,9 @@ def run(
     resume: Run | str | Path | None = None,
     data_dir: str | Path | None = None,
     quiet: bool = False,
+    processes: int = 1,
+    exact: bool = False,
+    deadline: float = 300.0,
 ) -> Run:
     """Train a recipe, or go on with a run, and return the run.
 
@@ -60,6 +65,10 @@ def run(
         resume: a run, its directory, or one of its checkpoint folders.
         data_dir: where data sets are looked for first.
         quiet: no progress.
+        processes: how many train together, started by the framework's own launcher on this machine; the
+            numbers are those of one process, up to the order in which they are added.
+        exact: that order too is one process's, at some cost.
+        deadline: seconds that a process waits for the others.
 
     Raises:
         UsageError: wrong use; a recipe that can't be run is a `RecipeError`.
@@ -75,7 +84,13 @@ def run(
     place, name = locate(resume) if resume is not None else (None, "last")
     job = place.job_with(changes) if place else job_of(recipe, changes)  # type: ignore[arg-type]  # one of the two is given
     options, _ = chosen(_options(backend, device, threads, data_dir), place)
-    call = isolated if _occupied(options, job) else _here
+    if plugins.placed(options.backend).size > 1:
+        problem = "a launcher has started this process, and xtrain.run starts processes of its own"
+        raise UsageError(
+            problem, remedy="start the command with it: -m xtrain run RECIPE; or give processes="
+        )
+    options = replace(options, processes=processes, joining=Joining(deadline, exact))
+    call = isolated if processes == 1 and _occupied(options, job) else _here
     with relayed(watching) if call is isolated else nullcontext(watching) as told:
         options = replace(options, observers=told)
         if place:
@@ -164,11 +179,16 @@ def _occupied(options: Options, job: Job) -> bool:
 
 
 def _train(job: Job, options: Options, out: Path | None) -> Run:
-    return session.train(job, options, out).run
+    return _made(session.train(job, options, out))
 
 
 def _resume(run: Run, name: str, options: Options, job: Job) -> Run:
-    return session.resume(run, name, options, job).run
+    return _made(session.resume(run, name, options, job))
+
+
+def _made(outcome: Outcome | None) -> Run:
+    assert outcome is not None  # this process follows no other
+    return outcome.run
 
 
 def _here(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

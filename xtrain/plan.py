@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xtrain.errors import UsageError
-from xtrain.spec import Augment, Draws, ModelSpec, State
+from xtrain.spec import Augment, Draws, ModelSpec, Place, State
 
 
 def words(seed: int, purpose: str, count: int, counter: int = 0) -> NDArray[np.uint64]:
@@ -104,6 +104,17 @@ def weight(labels: NDArray[np.int64], class_weights: Sequence[float] | None) -> 
 def first_rows(sizes: Iterable[int]) -> tuple[int, ...]:
     """For batches of these sizes, the place of each one's first row in the whole step."""
     return tuple(accumulate(sizes, initial=0))[:-1]
+
+
+def own_rows(rows: int, batch_size: int, place: Place) -> slice:
+    """Which of a batch's rows a process takes; none where a smaller batch at an epoch's end has too few.
+
+    Each takes the same number of a full batch, one after the other, as if each were a batch of its own that
+    is accumulated: so two processes and two accumulated halves add up the same numbers.
+    """
+    most = -(-batch_size // place.size)
+    start = min(place.rank * most, rows)
+    return slice(start, min(start + most, rows))
 
 
 def dropout_keys(seed: int, step: int, model: ModelSpec) -> tuple[int, ...]:

@@ -19,9 +19,9 @@ import pluggy
 
 from xtrain import homes
 from xtrain.checked import checked, complete
-from xtrain.errors import BackendError, XtrainError, suggest
-from xtrain.protocols import Backend, Files
-from xtrain.spec import Precision, Probe
+from xtrain.errors import BackendError, UnsupportedError, XtrainError, suggest
+from xtrain.protocols import Backend, Engine, Files
+from xtrain.spec import ALONE, Place, Precision, Probe
 from xtrain.system.distribution import install_command
 
 GROUP = "xtrain.backends"
@@ -81,6 +81,34 @@ def load(
     if backend is None:
         raise BackendError(f"backend {name!r}: its plugin has no xtrain_backend hook that answers")
     return checked(name, backend)
+
+
+def engine(backend: Backend) -> Engine | None:
+    """How a backend trains in several processes; None where it trains in one alone."""
+    return cast(Engine | None, getattr(backend, "engine", None))
+
+
+def place(backend: Backend) -> Place:
+    """Where a launcher's variables put this process among those that train together."""
+    found = engine(backend)
+    return (found.place(os.environ) if found else None) or ALONE
+
+
+def placed(name: str) -> Place:
+    """The same by a backend's name; one that is not installed here puts it nowhere."""
+    return place(load(name)) if name in names() else ALONE
+
+
+def require_engine(backend: Backend) -> Engine:
+    """The same. `UnsupportedError` names the backends that have one."""
+    found = engine(backend)
+    if found is None:
+        others = [each.name for each in loadable() if engine(each)]
+        raise UnsupportedError(
+            f"backend {backend.name} trains in one process: it has no engine for several",
+            remedy=f"backends that have one: {', '.join(others) or 'none'}",
+        )
+    return found
 
 
 def files(name: str) -> Files | None:

@@ -15,7 +15,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xtrain.spec import Draws, LossSpec, Metrics, ModelSpec, OptimizerSpec, Probe, Split, State, StepInput
+from xtrain.spec import (
+    Draws,
+    LossSpec,
+    Metrics,
+    ModelSpec,
+    OptimizerSpec,
+    Place,
+    Probe,
+    Split,
+    State,
+    StepInput,
+)
 
 VERSION = 1
 """The number of this contract. It rises with every member that a backend has to add."""
@@ -140,6 +151,38 @@ class Backend(Protocol):
 
     def loop(self, model: Any, loss: LossSpec, optimizer: Any) -> Loop:
         """Bind a model, a loss and an optimizer, both of this backend, into steps."""
+
+
+class Group(Protocol):
+    """The processes that train together, once they have joined."""
+
+    def sum(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Of all processes, which hand over arrays of the same shapes; all get the same bits. It waits."""
+
+
+class Engine(Protocol):
+    """A framework's own way to train in several processes. Making one imports no framework.
+
+    A backend that has one says so by two members that others do without: `engine`, and `join(place,
+    deadline, exact) -> Group`, which joins the processes through it. From then on gradients and batch
+    statistics are sums over all of them. A sum that takes longer than `deadline` seconds fails; an `exact`
+    one adds in the order of ranks.
+    """
+
+    name: str
+    """As users know it: `torch.distributed`."""
+
+    def launcher(self, processes: int, port: int, logs: Path) -> Sequence[str]:
+        """What follows `python` to let the framework's launcher start a script so many times on this machine.
+
+        Its processes meet at `port` of the loopback device; files that it writes belong into `logs`.
+        """
+
+    def environment(self) -> Mapping[str, str]:
+        """Variables for the launcher and its processes besides."""
+
+    def place(self, environment: Mapping[str, str]) -> Place | None:
+        """Where the variables of the framework's launcher put this process; None where there are none."""
 
 
 class Files(Protocol):

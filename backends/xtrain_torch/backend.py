@@ -7,6 +7,7 @@ from typing import Any
 from xtrain.plugins import Lazy, resolve_device
 from xtrain.spec import BackendBase, ModelSpec, Precision, Probe
 from xtrain.system.distribution import install_command
+from xtrain_torch.engine import TorchEngine
 from xtrain_torch.layers import LAYERS
 from xtrain_torch.losses import LOSSES
 from xtrain_torch.updates import SHARED, UPDATES
@@ -23,6 +24,7 @@ class TorchBackend(BackendBase):
     rank = 1
     package, prefix = "xtrain_torch", "Torch"
     tables = (LAYERS, LOSSES, UPDATES, SHARED)
+    engine = TorchEngine()
 
     def environment(self, model: ModelSpec | None, threads: int | None) -> Mapping[str, str]:
         """Thread count for OpenMP; workspaces that make cuBLAS repeatable."""

@@ -34,6 +34,8 @@ class TorchLoop:
         """One update from the loss over all samples of all batches together."""
         with self._model.numerics():
             handle = self._backward(batches, step)
+            if self._model.group:
+                self._model.group.add(gradients_of(self._optimizer.filled()))
             self._optimizer.apply(step)
             return handle
 
@@ -66,6 +68,8 @@ class TorchLoop:
         self._model.mode(training=True)
         share, handle = self._upstream(step.share * self._optimizer.scale), []
         for index, (images, labels) in enumerate(batches):
+            if index in step.fillers:  # an empty batch counts nowhere, and takes its part in all sums
+                images, labels = images[:0], labels[:0]  # noqa: PLW2901
             logits = self._model.native(images, self._model.noise(step, index))
             loss = self._loss_sum(logits, labels, self._by_class)
             torch.autograd.backward(loss, share)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xtrain.spec import Array, BatchNorm2d, Conv2d, ModelBase, ModelSpec, Node, Precision, StepInput
+from xtrain_torch.engine import TorchGroup
 from xtrain_torch.modules import Network, autocast, run, signed
+from xtrain_torch.norm import synchronise
 
 _NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,6 +33,11 @@ class TorchModel(ModelBase[Tensor]):
         self.native = network
         self.numerics = nullcontext if device == "cpu" else partial(_numerics, precision == "tf32")
         self.tensors = {name: network.state_dict(keep_vars=True)[name] for name in spec.tensors}
+
+    def join(self, group: TorchGroup) -> None:
+        """Batch norm sees the batches of all processes together from now on."""
+        super().join(group)
+        synchronise(self.native, group)
 
     def give(self, array: Array) -> Tensor:
         """A copy on the device."""

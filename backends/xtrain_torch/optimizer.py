@@ -52,6 +52,13 @@ class TorchOptimizer(OptimizerBase[Tensor]):
                 torch._foreach_lerp_(self._averages, list(self._parameters.values()), now.average_share)
         self.clear()
 
+    def filled(self) -> list[Tensor]:
+        """The parameters, each with a gradient: zeros where no batch has given one."""
+        for parameter in self._parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter, requires_grad=False)
+        return list(self._parameters.values())
+
     def clear(self) -> None:
         """Forget the gradients."""
         for parameter in self._parameters.values():

@@ -235,12 +235,11 @@ def test_balanced_each_class_has_its_share(seed, samples, fraction):
     labels = np.random.default_rng(seed % 1000).integers(0, 7, samples)
     held_out = plan.held_out(seed, labels, fraction, balanced=True)
     sizes, found = np.bincount(labels, minlength=7), np.bincount(labels[held_out], minlength=7)
-    exact = sizes * (held_out.sum() / samples)
-    assert (np.abs(found - exact) < 1).all()
-    remainders = exact - np.floor(exact)
-    more = found > np.floor(exact + 1e-9)
-    if more.any() and (~more).any():
-        assert remainders[more].min() >= remainders[~more].max() - 1e-9
+    least, remainders = np.divmod(sizes * held_out.sum(), samples)
+    more = found - least
+    assert set(more) <= {0, 1}
+    if 0 in more and 1 in more:
+        assert remainders[more == 1].min() >= remainders[more == 0].max()
 
 
 def test_which_are_held_out_hangs_on_the_seed_and_on_nothing_else():

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from xtrain import plugins
 from xtrain.cli.options import device_options, overrides, read_job, recipe_options
 from xtrain.errors import UsageError
 from xtrain.recipe import Job
@@ -14,6 +15,7 @@ from xtrain.runs.run import Run, locate
 from xtrain.system.machine import tune_memory
 from xtrain.training import session
 from xtrain.training.assembly import Options, chosen
+from xtrain.training.distributed import Joining
 from xtrain.training.observers.progress import progress
 from xtrain.training.observers.table import MARK, short
 from xtrain.training.session import Outcome
@@ -23,6 +25,23 @@ from xtrain.training.session import Outcome
 @click.argument("recipe", required=False)
 @device_options("$XTRAIN_BACKEND, else the first installed framework; of a resumed run its own")
 @recipe_options
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train in so many processes, which the framework's own launcher starts here.",
+)
+@click.option(
+    "--exact", is_flag=True, help="Add up what several processes computed in their order, at some cost."
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=1),
+    default=300.0,
+    show_default=True,
+    help="Seconds that one of several processes waits for the others.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's loop.epochs.")
 @click.option("--log-every", type=click.IntRange(min=1), help="Steps between two train records.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default: below runs/.")
@@ -40,6 +59,9 @@ def command(
     data_dir: Path | None,
     settings: tuple[str, ...],
     seed: int | None,
+    processes: int,
+    exact: bool,
+    deadline: float,
     epochs: int | None,
     log_every: int | None,
     out: Path | None,
@@ -57,7 +79,8 @@ def command(
         raise UsageError(
             "give a recipe to train, or --resume RUN", remedy="xtrain recipes lists the shipped ones"
         )
-    options = Options(backend or "", device, threads, data_dir, [progress()])
+    joining = Joining(deadline, exact)
+    options = Options(backend or "", device, threads, data_dir, [progress()], processes, joining)
     changes = overrides(settings, seed, epochs=epochs, log_every=log_every)
     if resumed is not None:
         if out:
@@ -66,22 +89,31 @@ def command(
     else:
         assert recipe is not None
         outcome = _train(watched_by(read_job(recipe, changes), observe), options, out)
-    return _conclude(outcome)
+    return 0 if outcome is None else _conclude(outcome)
 
 
-def _train(job: Job, options: Options, out: Path | None) -> Outcome:
+def _train(job: Job, options: Options, out: Path | None) -> Outcome | None:
     options, why = chosen(options)
     reason, recipe = f" ({why})" if why else "", job.recipe
-    click.echo(f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}")
+    _say(options, f"{recipe.name} under {options.backend}{reason}, seed {recipe.seed}")
     return session.train(job, options, out)
 
 
-def _resume(path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]) -> Outcome:
+def _resume(
+    path: Path, options: Options, changes: Mapping[str, Any], observe: Sequence[str]
+) -> Outcome | None:
     run, name = locate(path)
     job = watched_by(run.job_with(changes), observe)
     options, _ = chosen(options, run)
-    click.echo(f"{job.recipe.name} under {options.backend}, going on in {run.path}")
+    _say(options, f"{job.recipe.name} under {options.backend}, going on in {run.path}")
     return session.resume(run, name, options, job)
+
+
+def _say(options: Options, text: str) -> None:
+    """Say it once, where a launcher has started several of these commands."""
+    if plugins.placed(options.backend).rank == 0:
+        several = f", {options.processes} processes" if options.processes > 1 else ""
+        click.echo(f"{text}{several}")
 
 
 def _conclude(outcome: Outcome) -> int:

@@ -50,6 +50,14 @@ def call(backend: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     return call_by(path, backend, _remedy(backend), function, *args, **kwargs)
 
 
+def interpreter(backend: str) -> Interpreter | None:
+    """The Python of the environment where a backend lives, None for this one's."""
+    path = find(backend)
+    if path is None:
+        return None
+    return Interpreter(path, _remedy(backend), backend, {config.variable(backend): ""})
+
+
 def call_by(
     path: Path, backend: str, remedy: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:

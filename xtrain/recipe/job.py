@@ -1,7 +1,7 @@
 """A recipe bound to its data's facts: shapes, classes, lengths, denominators, before any image is read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from xtrain.data import DatasetInfo
 from xtrain.recipe.data import Normalize
 from xtrain.recipe.schedules import Clock
 from xtrain.recipe.watch import Metric, Watch
-from xtrain.spec import Draws, ModelSpec, StepInput
+from xtrain.spec import ALONE, Draws, ModelSpec, Place, StepInput
 from xtrain.spec.parts import OwnCode
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class Job:
             skip=skip,
         )
 
+    def own(self, draws: Draws, place: Place) -> Draws:
+        """What one of several processes takes of training draws: its rows, a first row where it has none."""
+        own = (indices[self._rows(len(indices), place)] for indices in draws.batches)
+        batches = (rows if len(rows) else whole[:1] for rows, whole in zip(own, draws.batches, strict=True))
+        return replace(draws, batches=tuple(batches))
+
     def clock(self, step: int, reductions: int = 0) -> Clock:
         """Where a step (counted from 1) is in the run; `reductions`: how often a plateau has reduced."""
         epoch = (step - 1) // self.steps_per_epoch + 1
@@ -102,9 +108,12 @@ class Job:
         """Total weight of samples with these labels [B] in a mean loss."""
         return plan.weight(labels, self.recipe.loss.class_weights)
 
-    def step_input(self, clock: Clock, labels: Sequence[NDArray[np.int64]]) -> StepInput:
-        """What a step is handed besides its batches, whose labels [B] are given."""
-        recipe = self.recipe
+    def step_input(
+        self, clock: Clock, labels: Sequence[NDArray[np.int64]], place: Place = ALONE
+    ) -> StepInput:
+        """What a step is handed besides its batches; given are their labels [B], those of all processes."""
+        recipe, sizes = self.recipe, [len(each) for each in labels]
+        own = [self._rows(size, place) for size in sizes]
         share = 1.0
         if recipe.loss.reduction == "mean":
             total = sum(map(self.weight, labels))
@@ -117,5 +126,11 @@ class Job:
             momentum=momentum,
             dropout_keys=plan.dropout_keys(recipe.seed, clock.step, self.model),
             share=share,
-            first_rows=plan.first_rows(map(len, labels)),
+            first_rows=tuple(
+                first + rows.start for first, rows in zip(plan.first_rows(sizes), own, strict=True)
+            ),
+            fillers=frozenset(index for index, rows in enumerate(own) if rows.start == rows.stop),
         )
+
+    def _rows(self, size: int, place: Place) -> slice:
+        return plan.own_rows(size, self.recipe.data.batch_size, place)

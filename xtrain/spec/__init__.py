@@ -38,9 +38,11 @@ from xtrain.spec.optimizer import SGD, Adagrad, Adam, AdamW, OptimizerSpec, RMSp
 from xtrain.spec.order import pools_first, trace
 from xtrain.spec.rates import Rates, rates
 from xtrain.spec.run import (
+    ALONE,
     Array,
     Draws,
     Metrics,
+    Place,
     Precision,
     Probe,
     Split,
@@ -52,6 +54,7 @@ from xtrain.spec.scaling import LossScale
 from xtrain.spec.tensors import Shape, TensorSpec, from_bfloat16
 
 __all__ = [
+    "ALONE",
     "FORMULAS",
     "LSTM",
     "MSE",
@@ -93,6 +96,7 @@ __all__ = [
     "Node",
     "OptimizerBase",
     "OptimizerSpec",
+    "Place",
     "Precision",
     "Probe",
     "RMSprop",

@@ -18,7 +18,7 @@ from xtrain.spec.model import ModelSpec, Node
 from xtrain.spec.optimizer import OptimizerSpec
 from xtrain.spec.order import trace
 from xtrain.spec.rates import Rates, rates
-from xtrain.spec.run import Array, Precision, Probe, Split, State, StepInput
+from xtrain.spec.run import Array, Place, Precision, Probe, Split, State, StepInput
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ class BackendBase(ABC):
     prefix: ClassVar[str]
     tables: ClassVar[tuple[Lowerings[Any], Lowerings[Any], Lowerings[Any], Mapping[str, Term]]]
     """Lowerings of layers, losses and optimizers, and the terms of the keys that all optimizers have."""
+    engine: ClassVar[Any] = None
+    """How the framework trains in several processes, where it does."""
+    group: Any = None
+    """Those that have joined."""
 
     def __init__(self, device: str, threads: int | None, precision: Precision = "float32") -> None:
         self.device = device
@@ -72,7 +76,10 @@ class BackendBase(ABC):
 
     def model(self, spec: ModelSpec) -> Any:
         """The framework's own module on the device."""
-        return self._part("model", spec, self.open(), self._precision)
+        model = self._part("model", spec, self.open(), self._precision)
+        if self.group:
+            model.join(self.group)
+        return model
 
     def optimizer(self, spec: OptimizerSpec, model: Any) -> Any:
         """The framework's update kernels over the model's parameters."""
@@ -81,6 +88,11 @@ class BackendBase(ABC):
     def loop(self, model: Any, loss: LossSpec, optimizer: Any) -> Any:
         """Steps over the other three."""
         return self._part("loop", model, loss, optimizer)
+
+    def join(self, place: Place, deadline: float, exact: bool) -> Any:
+        """Join other processes; what is built from then on sums over all of them."""
+        self.group = self.engine.join(self.open(), place, deadline, exact)
+        return self.group
 
     def _part(self, file: str, *given: Any) -> Any:
         module = importlib.import_module(f"{self.package}.{file}")
@@ -106,6 +118,8 @@ class ModelBase(ABC, Generic[T]):
 
     native: Any
     tensors: dict[str, T]
+    group: Any = None
+    """The processes that train together, where there are several."""
     numerics: Callable[[], AbstractContextManager[object]] = staticmethod(nullcontext)
     """What the framework computes in, of its settings for the time of a call."""
 
@@ -127,6 +141,10 @@ class ModelBase(ABC, Generic[T]):
     @abstractmethod
     def layer(self, node: Node, x: T, noise: Any) -> T:
         """The output of one layer that is no residual, with no gradient to it."""
+
+    def join(self, group: Any) -> None:
+        """Sum over processes: here gradients, in the modules of a framework batch statistics too."""
+        self.group = group
 
     def mode(self, training: bool) -> None:
         """Training or evaluation, for a native module that has the two."""

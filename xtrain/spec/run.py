@@ -53,6 +53,28 @@ class Draws:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a process stands among those that train together; by default it is the only one.
+
+    Args:
+        rank: its number, from 0.
+        size: how many there are.
+        local_rank: its number among those on its host, which is that of its accelerator.
+        host: name or address of the host of rank 0.
+
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    host: str = "127.0.0.1"
+
+
+ALONE = Place()
+"""Of a training in one process."""
+
+
+@dataclass(frozen=True)
 class StepInput:
     """What changes from step to step. The plan works it out; a backend divides by nothing of its own.
 
@@ -63,8 +85,11 @@ class StepInput:
         dropout_keys: one 32-bit key for each dropout layer, in the order of `ModelSpec.dropouts`.
         share: upstream gradient of each batch's summed loss: 1 / total weight of the step for a mean, 1 for
             a sum.
-        first_rows: of each batch of the step, the place of its first row among the rows of the whole step;
-            dropout masks are counted from there.
+        first_rows: of each batch of the step, the place of its first row among the rows of the whole step,
+            those of other processes among them; dropout masks are counted from there.
+        fillers: batches of the step, by their index, that this process has no row of. It is fed one row for
+            each of them, because others wait for its part in their sums, and that row counts nowhere: not in
+            gradients, batch statistics or figures.
 
     """
 
@@ -74,6 +99,11 @@ class StepInput:
     dropout_keys: tuple[int, ...] = ()
     share: float = 1.0
     first_rows: tuple[int, ...] = (0,)
+    fillers: frozenset[int] = frozenset()
+
+    def share_of(self, batch: int) -> float:
+        """Upstream gradient of the summed loss of a batch of the step: 0 where it is a filler."""
+        return 0.0 if batch in self.fillers else self.share
 
 
 @dataclass(frozen=True)

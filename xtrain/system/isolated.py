@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -36,7 +36,7 @@ _PATIENCE = 60
 """Seconds in which another Python must have begun; one on a slow disk takes a few."""
 
 # Any Python 3 understands this. No module comes from the folder where it happens to run.
-_BOOT = """
+BOOT = """
 import sys
 sys.path[:] = [entry for entry in sys.path if entry] if sys.version_info >= (3,) else sys.path
 import json, signal
@@ -102,16 +102,16 @@ def isolated_in(
     """
     with tempfile.TemporaryDirectory(prefix="xtrain-") as name:
         folder = Path(name)
-        (folder / "caller.json").write_text(json.dumps(_caller(interpreter)), encoding="ascii")
+        (folder / "caller.json").write_text(json.dumps(caller(interpreter)), encoding="ascii")
         (folder / "call").write_bytes(packed((function, args, kwargs)))
         code, told = _run(interpreter, name)
         if (folder / "result").is_file():
-            result, error = _received((folder / "result").read_bytes())
+            result, error, _ = received((folder / "result").read_bytes())
         elif told:
             raise KeyboardInterrupt
         else:
             if interpreter:
-                _check(interpreter, folder / "there.json", code)
+                check(interpreter, folder / "there.json", code)
             raise XtrainError(
                 f"the process that ran {function.__module__}.{function.__qualname__} died (code {code})",
                 remedy="its last words, if any, stand above",
@@ -121,16 +121,16 @@ def isolated_in(
     return cast(T, result)
 
 
-def _caller(interpreter: Interpreter | None) -> dict[str, Any]:
-    """What the other process learns before it unpacks anything."""
-    own = {"argv": sys.argv, "path": sys.path, "oldest": _OLDEST, "shown": log.shown()}
+def caller(interpreter: Interpreter | None, several: bool = False) -> dict[str, Any]:
+    """What the other process learns before it unpacks anything; `several` make the same call."""
+    own = {"argv": sys.argv, "path": sys.path, "oldest": _OLDEST, "shown": log.shown(), "several": several}
     if interpreter is None:
         return own
     name = package.distribution().name
     return {**own, "path": None, "distribution": name, **package.itself(name)}
 
 
-def _check(interpreter: Interpreter, said: Path, code: int) -> None:
+def check(interpreter: Interpreter, said: Path, code: int) -> None:
     """`BackendError` where the other Python is not one that understands this xtrain's values."""
     try:
         there = json.loads(said.read_text(encoding="ascii"))
@@ -155,13 +155,10 @@ def _check(interpreter: Interpreter, said: Path, code: int) -> None:
 
 def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
     """Start the other process and wait for it: its exit code, and the signals that were passed on."""
-    command = [str(interpreter.path if interpreter else sys.executable), "-c", _BOOT, folder]
-    environment = None
-    if interpreter:
-        own = {key: value for key, value in os.environ.items() if key not in _OF_THIS_PYTHON}
-        environment = {**own, **interpreter.environment}
+    command = [str(interpreter.path if interpreter else sys.executable), "-c", BOOT, folder]
+    environment = variables(interpreter)
     sys.stdout.flush()  # what was said before stands above
-    with _passed_on() as signals:
+    with passed_on() as signals:
         try:
             # Its input is a pipe that ends with this process: see `_end_with_caller`.
             process = subprocess.Popen(
@@ -188,6 +185,14 @@ def _run(interpreter: Interpreter | None, folder: str) -> tuple[int, list[int]]:
                 process.kill()
 
 
+def variables(interpreter: Interpreter | None) -> dict[str, str]:
+    """The environment for a process by another Python: what leads it astray is left out."""
+    if interpreter is None:
+        return dict(os.environ)
+    own = {key: value for key, value in os.environ.items() if key not in OF_THIS_PYTHON}
+    return {**own, **interpreter.environment}
+
+
 def _says_something(process: "subprocess.Popen[bytes]", sign: Path) -> bool:
     """Wait for a process's first sign of life, or its end; False where neither comes."""
     for _ in range(_PATIENCE * 50):  # time in which this process is stopped does not count
@@ -197,11 +202,11 @@ def _says_something(process: "subprocess.Popen[bytes]", sign: Path) -> bool:
     return False
 
 
-_OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
+OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 """Variables that lead another Python astray."""
 
 
-class _Signals:
+class Signals:
     """What came for this process and is the other's business.
 
     The other process is in a group of its own, so that each signal reaches it once, whether it came from a
@@ -237,9 +242,9 @@ class _Signals:
 
 
 @contextmanager
-def _passed_on() -> Iterator[_Signals]:
+def passed_on() -> Iterator[Signals]:
     """Where this is the main thread of a POSIX system; elsewhere a terminal tells both processes."""
-    signals = _Signals()
+    signals = Signals()
     if not signals.own:
         yield signals
         return
@@ -261,8 +266,8 @@ def answer(name: str) -> None:
     _end_with_caller()
     tune_memory()  # this process is nobody else's
     result, failure = None, None
-    shown = json.loads((folder / "caller.json").read_text(encoding="ascii"))["shown"]
-    with log.showing(shown):
+    told = json.loads((folder / "caller.json").read_text(encoding="ascii"))
+    with log.showing(told["shown"]):
         try:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -271,9 +276,12 @@ def answer(name: str) -> None:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again where the call came from
             error.add_note(traceback.format_exc())
             failure = error
-        beside = folder / "answering"
+        if told["several"] and result is None and failure is None:
+            return  # one of several has something to say
+        beside = folder / f"answering-{os.getpid()}"
         beside.write_bytes(_sent(result, failure))
-        beside.replace(folder / "result")
+        with suppress(FileExistsError):  # the first to answer is heard
+            os.link(beside, folder / "result")
 
 
 def _handed_over(path: Path) -> Any:
@@ -295,15 +303,16 @@ def _sent(result: object, failure: BaseException | None) -> bytes:
             unpacked(data)  # an error may travel and yet not arrive
     except Exception as error:  # noqa: BLE001 - whatever an object's own pickling raises
         data = packed((None, XtrainError(f"what the call gave can't be sent back: {failure or error}")))
-    return packed((data, words))
+    return packed((data, words, os.getpid()))
 
 
-def _received(data: bytes) -> Any:
-    inner, words = unpacked(data)
+def received(data: bytes) -> tuple[Any, BaseException | None, int]:
+    """The result, or what was raised, and the process that says so."""
+    inner, words, process = unpacked(data)
     try:
-        return unpacked(inner)
+        return (*unpacked(inner), process)
     except (ImportError, AttributeError) as error:  # of a package that is installed there alone
-        return None, XtrainError(words or f"what the call gave can't be read here: {error}")
+        return None, XtrainError(words or f"what the call gave can't be read here: {error}"), process
 
 
 def _end_with_caller() -> None:

@@ -19,6 +19,7 @@ from xtrain.runs.folder import is_pointer
 from xtrain.runs.run import Run, locate
 from xtrain.spec import ModelSpec, Precision, Split, State
 from xtrain.spec.parts import OwnCode
+from xtrain.training.distributed import Joining
 from xtrain.training.observers import Observer
 
 _CHANGED = "the data has changed since the run was made: bring it back, or begin a new run"
@@ -33,10 +34,14 @@ class Options:
     threads: int | None = None
     data_dir: Path | None = None
     observers: Sequence[Observer] = field(default=())
+    processes: int = 1
+    joining: Joining = field(default=Joining())
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
-            raise UsageError(f"threads = {self.threads!r}: give a whole number of 1 or more")
+        for name in ("threads", "processes"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise UsageError(f"{name} = {value!r}: give a whole number of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,13 @@ def open_backend(options: Options, model: ModelSpec, precision: Precision = "flo
     for key, value in backend.environment(model, options.threads).items():
         if options.threads or key not in os.environ:
             os.environ[key] = value
+    place = plugins.place(backend)
+    if place.size > 1 and ":" not in options.device:
+        device = plugins.resolve_device(backend.name, backend.device, backend.probe().devices)
+        if device != "cpu":  # each process of a host has one of its own
+            kind = device.partition(":")[0]
+            own = f"{kind}:{place.local_rank}"
+            backend = plugins.load(options.backend, own, options.threads, precision)
     plugins.require_precision(backend, precision)
     return backend
 

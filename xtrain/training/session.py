@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xtrain import homes
+from xtrain import homes, plugins
 from xtrain.errors import UsageError, XtrainError
 from xtrain.protocols import Backend
 from xtrain.recipe import Job
@@ -22,12 +22,14 @@ from xtrain.runs import checkpoint as checkpoints
 from xtrain.runs.checkpoint import Bound, Checkpoint
 from xtrain.runs.progress import Progress, Sums
 from xtrain.runs.run import Run, note
-from xtrain.spec import Precision
+from xtrain.spec import Precision, State
 from xtrain.system.distribution import version
 from xtrain.system.interrupt import Interrupt, listening
 from xtrain.system.machine import usable_cores
 from xtrain.system.travel import packed
 from xtrain.training.assembly import Options, Parts, build, initial_state, load_data, open_backend
+from xtrain.training.distributed import Ranks, joined
+from xtrain.training.launch import in_processes
 from xtrain.training.observers import Observer, Start
 from xtrain.training.observers.curves import Curves
 from xtrain.training.observers.metrics import MetricsFile
@@ -45,34 +47,85 @@ class Outcome:
     idle: str = ""
 
 
-def train(job: Job, options: Options, out: Path | None = None) -> Outcome:
-    """Train from the start in a new run directory; where the backend lives elsewhere, there."""
+def train(job: Job, options: Options, out: Path | None = None) -> Outcome | None:
+    """Train from the start in a new run directory; where the backend lives elsewhere, there.
+
+    None in a process that follows another, which writes the directory.
+    """
+    if options.processes > 1:
+        path = out or new_path(job.recipe.name, options.backend)
+        return in_processes(options, job, path, lambda told: (train, job, told, path))
     if homes.find(options.backend):
         return homes.call(options.backend, train, job, _travelling(options), out)
     with listening() as interrupt:
         weights = initial_state(job)  # what is wrong with `init_from` is said before a framework loads
         backend = open_backend(options, job.model, job.recipe.loop.precision)
-        arrays = load_data(job, options.data_dir)
-        parts, data_hash = build(backend, job, arrays, weights), arrays.sha256()
-        del arrays
-        identity = _identity(job, backend, options)
-        path = out or new_path(job.recipe.name, backend.name)
-        facts = _facts(job, backend, options, Progress())
-        with Run.created(path, job, data_hash, identity, facts) as run:
-            return _session(run, job, backend, parts, Progress(), options, interrupt)
+        with joined(backend, options.joining) as ranks:
+            arrays = load_data(job, options.data_dir)
+            parts, data_hash = build(backend, job, arrays, weights), arrays.sha256()
+            del arrays
+            if not ranks.leads:
+                _follow(job, parts, Progress(), interrupt, ranks)
+                return None
+            identity = _identity(job, backend, options, ranks)
+            path = out or new_path(job.recipe.name, backend.name)
+            facts = _facts(job, backend, options, Progress(), ranks)
+            with Run.created(path, job, data_hash, identity, facts) as run:
+                return _session(run, job, backend, parts, Progress(), options, interrupt, ranks)
 
 
-def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
+def resume(run: Run, name: str, options: Options, job: Job) -> Outcome | None:
     """Go on in a run's directory from checkpoint `name`, or from the start where there is none yet.
+
+    None in a process that follows another, which alone reads and writes the directory.
 
     Raises:
         UsageError: recipe.toml is not the one that the run was trained with; fewer epochs than are done.
         DataError: nor is the data.
 
     """
+    if options.processes > 1:
+        return in_processes(options, job, run.path, lambda told: (resume, run, name, told, job))
     if homes.find(options.backend):
         return homes.call(options.backend, resume, run, name, _travelling(options), job)
-    with listening() as interrupt, run.locked():
+    with listening() as interrupt:
+        if plugins.placed(options.backend).size == 1:
+            return _resumed(run, name, options, job, interrupt, Ranks())
+        backend = open_backend(options, job.model, job.recipe.loop.precision)
+        with joined(backend, options.joining) as ranks:
+            if ranks.leads:
+                return _resumed(run, name, options, job, interrupt, ranks, backend)
+            start: _Standing | None = ranks.from_first(lambda: None)
+            if start is None:
+                return None
+            arrays = load_data(job, options.data_dir, start.data_hash)
+            parts = build(backend, job, arrays, start.weights, start.optimizer)
+            del arrays
+            _follow(job, parts, start.progress, interrupt, ranks)
+            return None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Where a run stands that goes on."""
+
+    weights: State
+    optimizer: State | None
+    progress: Progress
+    data_hash: str | None
+
+
+def _resumed(
+    run: Run,
+    name: str,
+    options: Options,
+    job: Job,
+    interrupt: Interrupt,
+    ranks: Ranks,
+    backend: Backend | None = None,
+) -> Outcome:
+    """The same in the process that reads and writes; `backend` where it is opened already."""
+    with run.locked():
         run.sweep()
         start = _start(run, name, job)
         run.about.check_recipe(job.recipe, start.bound.recipe if start and start.bound else None)
@@ -82,21 +135,23 @@ def resume(run: Run, name: str, options: Options, job: Job) -> Outcome:
             with _written(run):  # a kill may have come between the last checkpoint and what follows it
                 _mark_best(run, progress)
                 _prune(run, job, progress)
+            ranks.from_first(lambda: None)
             return Outcome(run, True, progress.step, _why_done(job, progress))
         _tell_epochs(run, job, progress)
-        backend = open_backend(options, job.model, job.recipe.loop.precision)
+        backend = backend or open_backend(options, job.model, job.recipe.loop.precision)
         arrays = load_data(job, options.data_dir, run.about.data_hash)
         weights, optimizer_state = (start.model, start.optimizer) if start else (initial_state(job), None)
+        ranks.from_first(lambda: _Standing(weights, optimizer_state, progress, run.about.data_hash))
         parts = build(backend, job, arrays, weights, optimizer_state)
         data_hash = run.about.data_hash or arrays.sha256()  # of format 0, which has none
-        made = about.made(job, data_hash, _identity(job, backend, options))
+        made = about.made(job, data_hash, _identity(job, backend, options, ranks))
         del arrays
         with _written(run):
             _go_back(run, progress, start)
             _prune(run, job, progress)  # which a kill may have kept the last session from
             run.set_recipe(job.recipe)
-            run.open_session(_facts(job, backend, options, progress), made)
-        return _session(run, job, backend, parts, progress, options, interrupt)
+            run.open_session(_facts(job, backend, options, progress, ranks), made)
+        return _session(run, job, backend, parts, progress, options, interrupt, ranks)
 
 
 def _start(run: Run, name: str, job: Job) -> Checkpoint | None:
@@ -191,6 +246,7 @@ def _session(
     progress: Progress,
     options: Options,
     interrupt: Interrupt,
+    ranks: Ranks,
 ) -> Outcome:
     finished, started = False, time.perf_counter()
 
@@ -206,9 +262,8 @@ def _session(
         for observer in observers:
             ending.push(_last(lambda error, stop=observer.stop: stop()))
         interrupt.gentle = True
-        trainer = Trainer(
-            job, parts, progress, observers, _store(run, job, backend.name, metrics), interrupt.asked
-        )
+        store = _store(run, job, backend.name, metrics, ranks)
+        trainer = Trainer(job, parts, progress, observers, store, interrupt.asked, ranks)
         start = Start(job, run.path, backend.name, backend.device, progress.step, progress.best.best)
         try:
             for observer in observers:
@@ -218,6 +273,17 @@ def _session(
             run.check_place()  # where that is the reason, it is what is said
             raise
     return Outcome(run, finished, progress.step)
+
+
+def _follow(job: Job, parts: Parts, progress: Progress, interrupt: Interrupt, ranks: Ranks) -> None:
+    """Train beside the process that writes; no figure or file comes from here."""
+
+    def nothing() -> Checkpoint:
+        raise AssertionError("the first process has it")
+
+    interrupt.gentle = True
+    store = Store(lambda checkpoint, best: None, lambda progress: ranks.from_first(nothing))
+    Trainer(job, parts, progress, [], store, interrupt.asked, ranks).run()
 
 
 def _last(action: Callable[..., None]) -> Callable[[object, BaseException | None, object], None]:
@@ -260,7 +326,7 @@ def _prune(run: Run, job: Job, progress: Progress) -> None:
         checkpoints.prune(run.checkpoints, keep, progress.step, progress.best_step)
 
 
-def _store(run: Run, job: Job, backend: str, metrics: MetricsFile) -> Store:
+def _store(run: Run, job: Job, backend: str, metrics: MetricsFile, ranks: Ranks) -> Store:
     """The run's folder of checkpoints."""
     said = run.about
 
@@ -274,7 +340,7 @@ def _store(run: Run, job: Job, backend: str, metrics: MetricsFile) -> Store:
         _prune(run, job, checkpoint.progress)
 
     def load_best(progress: Progress) -> Checkpoint:
-        return run.load(f"step-{progress.best_step}", job.model)[1]
+        return ranks.from_first(lambda: run.load(f"step-{progress.best_step}", job.model)[1])
 
     return Store(save, load_best)
 
@@ -289,24 +355,26 @@ def _written(run: Run) -> Iterator[None]:
         raise XtrainError(f"the run can't be written: {error}", where=run.path, remedy=remedy) from error
 
 
-def _identity(job: Job, backend: Backend, options: Options) -> dict[str, Any]:
+def _identity(job: Job, backend: Backend, options: Options, ranks: Ranks) -> dict[str, Any]:
     """What else a run's numbers hang on than its recipe and data."""
     return {
         "backend": backend.name,
         "device": backend.device,
         "threads": options.threads,
         "precision": job.recipe.loop.precision,
-        "processes": 1,
+        "processes": ranks.place.size,
     }
 
 
-def _facts(job: Job, backend: Backend, options: Options, progress: Progress) -> dict[str, Any]:
+def _facts(job: Job, backend: Backend, options: Options, progress: Progress, ranks: Ranks) -> dict[str, Any]:
     """What someone needs to know who wants to do the same again."""
-    probe = backend.probe()
+    probe, engine = backend.probe(), plugins.engine(backend)
+    several = {"processes": ranks.place.size, "hosts": ranks.hosts, "engine": engine.name if engine else ""}
     return {
         "backend": backend.name,
         "device": backend.device,
         "threads": options.threads,
+        **(several if ranks.place.size > 1 else {}),
         "seed": job.recipe.seed,
         "epochs": job.recipe.loop.epochs,
         "from_step": progress.step,

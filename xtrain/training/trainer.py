@@ -18,9 +18,10 @@ from xtrain.recipe.schedules import Clock
 from xtrain.recipe.watch import mode_of
 from xtrain.runs.checkpoint import Checkpoint, averaged
 from xtrain.runs.progress import Progress, Sums
-from xtrain.spec import State
+from xtrain.spec import Draws, State
 from xtrain.spec.parts import OwnCode
 from xtrain.training.assembly import Parts, Source, lowered
+from xtrain.training.distributed import Ranks
 from xtrain.training.observers import EpochRecord, Observer, TrainRecord
 
 _REMEDY = "checkpoints written before are kept; a smaller optimizer.lr is the usual cure"
@@ -59,6 +60,7 @@ class Trainer:
         observers: who watches.
         store: keeps checkpoints.
         stopping: asked after each step; once it says yes the state is saved and `run` returns.
+        ranks: the processes that train together.
 
     """
 
@@ -70,10 +72,13 @@ class Trainer:
         observers: Sequence[Observer],
         store: Store,
         stopping: Callable[[], bool] = lambda: False,
+        ranks: Ranks | None = None,
     ) -> None:
         self._job, self._recipe, self._parts, self.progress = job, job.recipe, parts, progress
-        self._observers, self._store, self._stopping = observers, store, stopping
+        self._observers, self._store, self._asked = observers, store, stopping
+        self._ranks = ranks or Ranks()
         self._pending: list[Pending] = []
+        self._stopped = False
         self._lowered = lowered(job)
 
     def run(self) -> bool:
@@ -81,7 +86,7 @@ class Trainer:
         while not self._over():
             self.progress.restored = False
             self._train_epoch()
-            if self._stopping():
+            if self._stopped:
                 self._save()
                 return False
             self._finish_epoch()
@@ -97,7 +102,8 @@ class Trainer:
         started = time.perf_counter() - progress.train_seconds
         draws, train = self._job.draws(progress.epoch + 1, progress.batch), self._parts.train
         labels = (train.labels[indices] for indices in draws.batches)
-        for group in in_groups(zip(train.dataset.batches(draws), labels, strict=True), loop.accumulate):
+        batches = train.dataset.batches(self._job.own(draws, self._ranks.place))
+        for group in in_groups(zip(batches, labels, strict=True), loop.accumulate):
             self._step([batch for batch, _ in group], [labels for _, labels in group])
             progress.train_seconds = time.perf_counter() - started
             ends = progress.batch == self._job.batches_per_epoch
@@ -105,7 +111,8 @@ class Trainer:
                 self._log()
             if not ends and loop.checkpoint_due(progress.step, progress.epoch + 1, ends):
                 self._save()
-            if self._stopping():
+            self._stopped = self._ranks.stopping(self._asked())
+            if self._stopped:
                 break
         self._read()
         progress.train_seconds = time.perf_counter() - started
@@ -118,7 +125,7 @@ class Trainer:
         progress = self.progress
         progress.step += 1
         progress.batch += len(batches)
-        step_input = self._job.step_input(self._clock(), labels)
+        step_input = self._job.step_input(self._clock(), labels, self._ranks.place)
         with self._lowered:
             handle = self._parts.loop.train_step(batches, step_input)
         count, weight = sum(map(len, labels)), sum(map(self._job.weight, labels))
@@ -142,10 +149,10 @@ class Trainer:
         progress, parts, job = self.progress, self._parts, self._job
         trained = progress.epoch_sums
         with self._averaged():
-            test, test_seconds = evaluate(job, parts.loop, parts.test)
+            test, test_seconds = evaluate(job, parts.loop, parts.test, self._ranks)
             val, val_seconds = None, None
             if parts.validation:
-                val, val_seconds = evaluate(job, parts.loop, parts.validation)
+                val, val_seconds = evaluate(job, parts.loop, parts.validation, self._ranks)
         for name, sums in (("test", test), ("validation", val)):
             if sums and not np.isfinite(sums.loss_sum):
                 raise NonFiniteError(
@@ -210,7 +217,7 @@ class Trainer:
     def _read(self) -> None:
         """Wait for the pending steps and add up their figures; one that is not finite ends the run."""
         with self._lowered:
-            metrics = self._parts.loop.read([pending.handle for pending in self._pending])
+            metrics = self._ranks.added(self._parts.loop.read([each.handle for each in self._pending]))
         for pending, figures in zip(self._pending, metrics, strict=True):
             if not np.isfinite(figures.loss_sum):
                 loss = figures.loss_sum / pending.weight if pending.weight else np.nan
@@ -225,15 +232,18 @@ class Trainer:
         for name, tensor in model.items():
             if not np.isfinite(tensor).all():
                 raise NonFiniteError(f"{name} is not finite after step {self.progress.step}", remedy=_REMEDY)
+        self._ranks.check_same(model, self.progress.step)
         self._store.save(Checkpoint(model, self._parts.optimizer.state(), self.progress), best)
 
 
-def evaluate(job: Job, loop: Loop, source: Source) -> tuple[Sums, float]:
-    """Loss and accuracy over a whole split, and the seconds it took."""
-    started, sums = time.perf_counter(), Sums()
+def evaluate(job: Job, loop: Loop, source: Source, ranks: Ranks | None = None) -> tuple[Sums, float]:
+    """Loss and accuracy over a whole split, its batches shared out over processes; the seconds it took."""
+    started, sums, ranks = time.perf_counter(), Sums(), ranks or Ranks()
     draws = plan.eval_draws(len(source.labels), job.recipe.data.eval_batch_size)
+    own = Draws(tuple(ranks.mine(draws.batches)))
     with lowered(job):
-        metrics = loop.read([loop.eval_step(batch) for batch in source.dataset.batches(draws)])
+        metrics = loop.read([loop.eval_step(batch) for batch in source.dataset.batches(own)])
+    metrics = ranks.merged(metrics, len(draws.batches))
     for figures, indices in zip(metrics, draws.batches, strict=True):
         sums.add(figures, len(indices), job.weight(source.labels[indices]))
     return sums, time.perf_counter() - started
