@@ -157,7 +157,7 @@ class Group(Protocol):
     """The processes that train together, once they have joined."""
 
     def sum(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Of all processes, which hand over arrays of the same shapes; all get the same bits. It waits."""
+        """The sum of each array over all processes; all get the same bits. It waits for the others."""
 
 
 class Engine(Protocol):

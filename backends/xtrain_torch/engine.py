@@ -59,7 +59,7 @@ class TorchGroup:
         self.place, self._device, self._exact = place, device, exact
 
     def sum(self, arrays: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Of arrays over all processes."""
+        """The sum of each array over all processes."""
         tensors = [torch.tensor(array, device=self._device) for array in arrays]
         self.add(tensors)
         return [tensor.cpu().numpy() for tensor in tensors]

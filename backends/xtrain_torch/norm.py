@@ -62,6 +62,7 @@ def synchronise(network: nn.Module, group: TorchGroup) -> None:
     """Let every batch norm of a network work over a group; its tensors stay the ones they are."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            # Another module would leave the tensors that the optimizer holds; mypy knows no change of class.
             module.__class__, module.group = GlobalBatchNorm2d, group  # type: ignore[assignment]
 
 

@@ -55,7 +55,7 @@ def interpreter(backend: str) -> Interpreter | None:
     path = find(backend)
     if path is None:
         return None
-    return Interpreter(path, _remedy(backend), backend, {config.variable(backend): ""})
+    return _interpreter(path, backend, _remedy(backend))
 
 
 def call_by(
@@ -69,14 +69,18 @@ def call_by(
         remedy: what to do where it is no Python that works.
 
     """
-    interpreter = Interpreter(path, remedy, backend, {config.variable(backend): ""})
     try:
-        return isolated_in(interpreter, function, *args, **kwargs)
+        return isolated_in(_interpreter(path, backend, remedy), function, *args, **kwargs)
     except BackendError as error:
         if error.where is None:  # what is missing is missing there
             where = f"in the environment of {path}"
             raise type(error)(error.problem, where=where, remedy=error.remedy) from error
         raise
+
+
+def _interpreter(path: Path, backend: str, remedy: str) -> Interpreter:
+    """A Python in whose process the backend lives, whatever is configured."""
+    return Interpreter(path, remedy, backend, {config.variable(backend): ""})
 
 
 def _named(backend: str) -> tuple[Path, object] | None:

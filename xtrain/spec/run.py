@@ -71,7 +71,7 @@ class Place:
 
 
 ALONE = Place()
-"""Of a training in one process."""
+"""The place of the only process of a training."""
 
 
 @dataclass(frozen=True)
